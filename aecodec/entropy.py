@@ -1,0 +1,140 @@
+"""Entropy coding: symbols and scale indices to bytes, and back.
+
+Nothing passes between the entropy model and the coder but a scale index and a symbol for each element. An index
+selects one of 64 tables of integer frequencies, which are stored with the weights. The coder is constriction's
+asymmetric numeral system (Duda, arXiv:1311.2540): 64-bit state, 32-bit words, 24-bit frequencies. Elements are
+grouped by index, so that each group is one vectorised call with one fixed model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from aecodec.errors import FormatError, ModelError
+
+FREQUENCY_BITS = 24
+FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
+ESCAPE_TOP = 32767  # symbols are clamped to -32767..32767; what a table cannot hold follows as 16 bits
+
+Symbols = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.uint8]
+
+
+class Tables:
+    """The frequency tables of a model.
+
+    frequencies: (sum of 2 reach + 2 over the tables whose reach is not 0,) int32, the tables one after the other.
+    reach: (64,) int32. Table i holds the symbols -reach..reach and then the escape; its frequencies sum to 2^24. A
+    table of reach 0 holds no frequencies: its elements are always 0 and are not coded.
+
+    Raises ModelError if the tables do not fit these rules.
+    """
+
+    def __init__(self, frequencies: npt.NDArray[np.int32], reach: npt.NDArray[np.int32]):
+        sizes = np.where(reach > 0, 2 * reach + 2, 0)
+        if reach.min() < 0 or reach.max() > ESCAPE_TOP or sizes.sum() != len(frequencies):
+            raise ModelError("frequency tables: sizes do not agree")
+        self.reach = reach
+        self.bits: list[npt.NDArray[np.float64] | None] = []
+        self._models: list[constriction.stream.model.Categorical | None] = []
+        for table in np.split(frequencies, np.cumsum(sizes)[:-1]):
+            if len(table) == 0:
+                self.bits.append(None)
+                self._models.append(None)
+                continue
+            if table.min() < 1 or int(table.sum(dtype=np.int64)) != FREQUENCY_TOTAL:
+                raise ModelError("frequency tables: a table does not sum to 2^24 or holds a zero")
+            self.bits.append(FREQUENCY_BITS - np.log2(table))
+            # constriction gives symbol k the integer frequency 1 + (what its "fast" quantisation makes of the float).
+            # Floats that are already integers and sum to 2^24 - n are scaled by exactly 1: frequencies stay as they are.
+            self._models.append(
+                constriction.stream.model.Categorical((table - 1).astype(np.float32), perfect=False)
+            )
+
+    def estimate(self, symbols: Symbols, indices: Indices) -> float:
+        """Bits that these symbols cost by the tables, escapes included."""
+        total = 0.0
+        for index, group in _groups(indices.ravel(), self.reach):
+            table, reach = self.bits[index], int(self.reach[index])
+            assert table is not None  # only coded groups are listed
+            values = symbols.ravel()[group]
+            outside = np.abs(values) > reach
+            total += float(table[np.where(outside, 2 * reach + 1, values + reach)].sum()) + 16 * int(outside.sum())
+        return total
+
+    def encode(self, parts: Sequence[tuple[Symbols, Indices]]) -> bytes:
+        """Encodes parts that will be decoded one after the other.
+
+        parts: pairs of arrays of equal shape, symbols (-32767..32767, 0 wherever the reach is 0) and indices (0..63).
+        """
+        coder = constriction.stream.stack.AnsCoder()
+        raw = constriction.stream.model.Uniform(1 << 16)
+        for symbols, indices in reversed(parts):  # a stack: what is decoded first is encoded last
+            flat = symbols.ravel()
+            groups = _groups(indices.ravel(), self.reach)
+            escapes = []
+            coded = []
+            for index, group in groups:
+                values, reach = flat[group], int(self.reach[index])
+                outside = np.abs(values) > reach
+                if outside.any():
+                    escapes.append(values[outside])
+                coded.append((index, np.where(outside, 2 * reach + 1, values + reach).astype(np.int32)))
+            if escapes:
+                coder.encode_reverse((np.concatenate(escapes) + ESCAPE_TOP).astype(np.int32), raw)
+            for index, values in reversed(coded):
+                coder.encode_reverse(values, self._models[index])
+        # Words are little-endian, so the zeros at the end of the last one need not be stored.
+        return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+
+    def decoder(self, data: bytes) -> Decoder:
+        return Decoder(self, data)
+
+
+class Decoder:
+    """Decodes the parts that `Tables.encode` encoded, in the same order. Raises FormatError where data cannot be."""
+
+    def __init__(self, tables: Tables, data: bytes):
+        self._tables = tables
+        words = np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32)
+        try:
+            self._coder = constriction.stream.stack.AnsCoder(words)
+        except ValueError as error:
+            raise FormatError("entropy-coded data ends in a zero word") from error
+
+    def take(self, indices: Indices) -> Symbols:
+        """The next part: symbols, int32, in the shape of its indices."""
+        flat = np.zeros(indices.size, np.int32)
+        reach_of = self._tables.reach
+        escaped = []
+        for index, group in _groups(indices.ravel(), reach_of):
+            reach = int(reach_of[index])
+            values = self._coder.decode(self._tables._models[index], len(group)) - reach
+            flat[group] = values
+            outside = group[values > reach]
+            if len(outside):
+                escaped.append(outside)
+        if escaped:
+            places = np.concatenate(escaped)
+            raw = constriction.stream.model.Uniform(1 << 16)
+            flat[places] = self._coder.decode(raw, len(places)) - ESCAPE_TOP
+        return flat.reshape(indices.shape)
+
+    def finish(self) -> None:
+        """Raises FormatError unless everything was used."""
+        if not self._coder.is_empty():
+            raise FormatError("entropy-coded data continues after its last symbol")
+
+
+def _groups(
+    indices: Indices, reach: npt.NDArray[np.int32]
+) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """(index, places) of every index that is coded, ascending; places ascending too."""
+    order = np.argsort(indices, kind="stable")
+    ends = np.cumsum(np.bincount(indices, minlength=len(reach)))
+    starts = np.concatenate([[0], ends[:-1]])
+    return [(i, order[starts[i] : ends[i]]) for i in range(len(reach)) if reach[i] and ends[i] > starts[i]]

@@ -1,0 +1,17 @@
+"""The errors that aecodec raises on purpose; everything else is a bug."""
+
+
+class AecodecError(Exception):
+    """Base class: something about the input, the model or a limit is wrong, and the message says what."""
+
+
+class FormatError(AecodecError):
+    """The bytes are not a readable .aec file: foreign, truncated, damaged or of an unknown version."""
+
+
+class ModelError(AecodecError):
+    """The model is unknown, damaged, or cannot be exported exactly."""
+
+
+class LimitError(AecodecError):
+    """The picture is larger than the limit that is in force."""

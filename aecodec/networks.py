@@ -1,0 +1,324 @@
+"""The network "aec1": analysis, gains, hyperprior, two-pass means, synthesis; read in the order in which data flows.
+
+Shapes are (batch, channels, height, width); M = latent channels. `quality` is what people see (1..100); `position`
+is the same thing as the networks see it, 0..1 along the learned rows of gains and biases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aecodec.integer import (
+    ACTIVATION_TOP,
+    IntegerConv2d,
+    check_bound,
+    integer_conv2d,
+    interpolate_rows,
+    interpolate_rows_exactly,
+    round_through,
+)
+
+STRIDE = 16  # pixels per latent, each way
+HYPER_STRIDE = 64  # pixels per hyper latent, each way; pictures are padded to a multiple of it
+BLOCK = 3 * STRIDE * STRIDE  # samples in the block that one latent position stands for
+SCALE_COUNT = 64  # entries of the table of scales
+SCALE_MIN = 0.11  # standard deviation of scale index 0, in quantisation steps
+SCALES_PER_OCTAVE = 6
+Z_INDEX_STEPS = 4096  # fixed-point steps per scale index of a hyper channel
+Z_TOP = 127  # hyper latents are clamped to -127..127
+TRUNK_LAYERS = ((3, False), (1, True), (3, False), (1, True), (3, False))  # kernel, followed by 2x subpixel upsampling
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shapes of the network; saved with the weights."""
+
+    latent_channels: int = 320  # 256 KLT channels leave an MSE of 5, 320 leave 0.9: the top of the range needs 320
+    channels_8: int = 128  # residual blocks at 1/8 of the resolution
+    blocks_8: int = 1
+    channels_16: int = 192  # residual blocks at 1/16 of the resolution
+    blocks_16: int = 2
+    hyper_channels: int = 96
+    trunk_channels: int = 128  # integer network from z_hat to the scale indices
+    context_channels: int = 160
+    rows: int = 12  # learned qualities; in between, gains and biases are interpolated
+    lambda_min: float = 0.0005  # quality 1, bits per pixel per squared 8-bit level
+    lambda_max: float = 0.3  # quality 100
+
+
+def rate_distortion_lambda(config: ModelConfig, position: Tensor) -> Tensor:
+    """lambda of J = bpp + lambda * 255^2 * MSE at each position: geometric from lambda_min to lambda_max."""
+    return config.lambda_min * (config.lambda_max / config.lambda_min) ** position
+
+
+def scale_of_index(index: Tensor) -> Tensor:
+    """Standard deviation, in quantisation steps, of a (possibly fractional) scale index."""
+    return SCALE_MIN * torch.exp2(index / SCALES_PER_OCTAVE)
+
+
+def unshuffle(x: Tensor, factor: int) -> Tensor:
+    """F.pixel_unshuffle that reads and writes channels_last memory; torch's own leaves it, at twice the time."""
+    b, c, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h // factor, factor, w // factor, factor, c)
+    return x.permute(0, 1, 3, 5, 2, 4).reshape(b, h // factor, w // factor, -1).permute(0, 3, 1, 2)
+
+
+def shuffle(x: Tensor, factor: int) -> Tensor:
+    """F.pixel_shuffle that reads and writes channels_last memory."""
+    b, c, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, -1, factor, factor)
+    return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * factor, w * factor, -1).permute(0, 3, 1, 2)
+
+
+def network_input(pixels: Tensor) -> Tensor:
+    """pixels: (B, 3, H, W) uint8, H and W multiples of 8. Returns (B, 192, H/8, W/8) float32 in -0.5..0.5."""
+    return unshuffle(pixels, 8).float() / 255 - 0.5
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.gelu(self.first(x)))
+
+
+class Analysis(nn.Module):
+    """Pixels to latents: a linear transform of 16x16 blocks plus what a linear transform cannot do."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.linear = nn.Conv2d(BLOCK, config.latent_channels, 1, bias=False)
+        self.nonlinear = nn.Sequential(
+            nn.Conv2d(3 * 64, config.channels_8, 1),
+            *(ResidualBlock(config.channels_8) for _ in range(config.blocks_8)),
+            nn.Conv2d(config.channels_8, config.channels_16, 3, stride=2, padding=1),
+            *(ResidualBlock(config.channels_16) for _ in range(config.blocks_16)),
+            nn.Conv2d(config.channels_16, config.latent_channels, 1),
+        )
+        self.register_buffer("latent_std", torch.ones(config.latent_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. Returns (B, M, H/16, W/16) float32, before gain."""
+        linear = self.linear(unshuffle(x, 2)).float()
+        nonlinear = self.nonlinear(x).float()
+        return linear + self.latent_std[:, None, None] * nonlinear
+
+
+class ScaleModel(nn.Module):
+    """Hyper latents to features and scale indices, in integers; this is the form that is trained.
+
+    Because the scale indices come from the hyper latents alone and are exact, all symbols of a picture can be
+    entropy-decoded in one go, on every machine. `ExactScaleModel` is the form that codes.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        n, rows = config.trunk_channels, config.rows
+        self.z_index = nn.Parameter(torch.full((rows, config.hyper_channels), 1.5))  # sixteenths of an index
+        self.trunk = nn.ModuleList(
+            IntegerConv2d(n if i else config.hyper_channels, 4 * n if up else n, kernel, rows, 16 if i else 1)
+            for i, (kernel, up) in enumerate(TRUNK_LAYERS)
+        )
+        self.index_head = IntegerConv2d(n, config.latent_channels, 1, rows, top=SCALE_COUNT - 1)
+
+    def z_scale_index(self, position: Tensor, quantise: bool = True) -> Tensor:
+        """Scale index of each hyper channel. position: (B,) in 0..1. Returns (B, hyper, 1, 1), 0..63."""
+        index = (16 * interpolate_rows(self.z_index, position)).clamp(0, SCALE_COUNT - 1)
+        return (round_through(index) if quantise else index)[:, :, None, None]
+
+    def forward(self, z_hat: Tensor, position: Tensor, quantise: bool = True) -> tuple[Tensor, Tensor]:
+        """z_hat: (B, hyper, H/64, W/64), integers. position: (B,) in 0..1.
+
+        Returns features (B, trunk, H/16, W/16), integers 0..255, and scale index (B, M, H/16, W/16), 0..63; with
+        quantise=False neither is rounded, nor are the weights.
+        """
+        x = z_hat
+        for layer, (_, up) in zip(self.trunk, TRUNK_LAYERS):
+            x = layer(x, position, quantise)
+            x = shuffle(x, 2) if up else x
+        return x, self.index_head(x, position, quantise)
+
+    def export(self) -> dict[str, Tensor]:
+        """The tensors of an `ExactScaleModel`. Raises ModelError if sums could leave the exact range."""
+        tensors = {"z_index": torch.round(self.z_index.detach().double() * 16 * Z_INDEX_STEPS).to(torch.int32)}
+        for name, layer in (*((f"trunk.{i}", layer) for i, layer in enumerate(self.trunk)), ("head", self.index_head)):
+            tensors |= {f"{name}.{key}": value for key, value in layer.export(name).items()}
+        return tensors
+
+
+class ExactScaleModel:
+    """The exported `ScaleModel`: int8 weights, exact on every device. Works in float32 on integers below 2^24."""
+
+    def __init__(self, tensors: dict[str, Tensor], device: torch.device):
+        names = [*(f"trunk.{i}" for i in range(len(TRUNK_LAYERS))), "head"]
+        for name in names:
+            check_bound(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+        self.z_index = tensors["z_index"].long()
+        self.weights = [tensors[f"{name}.weight"].float().to(device) for name in names]
+        self.biases = [tensors[f"{name}.bias"].long() for name in names]
+        self.shifts = [tensors[f"{name}.shift"].float().to(device) for name in names]
+
+    def z_scale_index(self, position: int) -> Tensor:
+        """(hyper,) int64, 0..63. position: 0..9900, hundredths of quality above 1."""
+        rows = interpolate_rows_exactly(self.z_index, position)
+        return ((rows + Z_INDEX_STEPS // 2) // Z_INDEX_STEPS).clamp(0, SCALE_COUNT - 1)
+
+    def __call__(self, z_hat: Tensor, position: int) -> tuple[Tensor, Tensor]:
+        """As `ScaleModel.forward`; z_hat float32, one position for the whole batch."""
+        x = z_hat
+        for number, (weight, biases, shift) in enumerate(zip(self.weights, self.biases, self.shifts)):
+            bias = interpolate_rows_exactly(biases, position).to(x)
+            if number == len(TRUNK_LAYERS):
+                return x, integer_conv2d(x, weight, bias, shift, SCALE_COUNT - 1)
+            x = integer_conv2d(x, weight, bias, shift, ACTIVATION_TOP)
+            x = shuffle(x, 2) if TRUNK_LAYERS[number][1] else x
+        raise AssertionError("the head is the last layer")
+
+
+class EntropyModel(nn.Module):
+    """The floating-point part of the entropy model: latents to hyper latents, and means in two passes.
+
+    The passes go over a checkerboard whose colours are swapped for the second half of the channels (He et al., CVPR
+    2021). A mean that differs in its last bit moves a pixel by nothing visible and can never desynchronise the stream.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        m, n, c = config.latent_channels, config.trunk_channels, config.context_channels
+        self.hyper_analysis = nn.Sequential(
+            nn.Conv2d(m, c, 1),
+            nn.GELU(),
+            nn.Conv2d(c, c, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(c, config.hyper_channels, 3, stride=2, padding=1),
+        )
+        self.first_mean = nn.Sequential(nn.Conv2d(n, c, 1), nn.GELU(), nn.Conv2d(c, m, 1))
+        self.neighbours = nn.Conv2d(m, m, 3, padding=1, groups=m, bias=False)
+        self.context = nn.Conv2d(m, c, 3, padding=1)
+        self.context_features = nn.Conv2d(n, c, 1)
+        self.second_mean = nn.Sequential(nn.GELU(), nn.Conv2d(c, c, 1), nn.GELU(), nn.Conv2d(c, m, 1))
+
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """y: (B, M, H/16, W/16), gained. Returns unrounded z: (B, hyper, H/64, W/64) float32 within -127..127."""
+        return self.hyper_analysis(torch.asinh(y)).float().clamp(-Z_TOP, Z_TOP)
+
+    def mean_of_first_pass(self, features: Tensor, scale: Tensor) -> Tensor:
+        """features: (B, trunk, h, w), integers 0..255; scale: (B, M, h, w). Returns (B, M, h, w) float32, in steps."""
+        return scale * self.first_mean(features / 16).float()
+
+    def mean_of_second_pass(self, features: Tensor, scale: Tensor, first: Tensor) -> Tensor:
+        """The same, knowing the elements of the first pass. first: (B, M, h, w), y_hat where decoded, 0 elsewhere."""
+        context = self.context(torch.asinh(first)) + self.context_features(features / 16)
+        with torch.autocast(first.device.type, enabled=False):
+            linear = self.neighbours(first)  # float32: a mean of the brightest blocks needs more than 8 bits
+        return linear + scale * self.second_mean(context).float()
+
+
+def first_pass_mask(channels: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Boolean (M, height, width): the elements of the first pass. In the first M // 2 channels, those with an even
+    row + column; in the others, those with an odd one."""
+    parity = (torch.arange(height, device=device)[:, None] + torch.arange(width, device=device)) % 2
+    half = (torch.arange(channels, device=device) >= channels // 2)[:, None, None]
+    return parity == half
+
+
+class Synthesis(nn.Module):
+    """Latents to pixels: the transposed linear transform plus a correction in units of the quantisation step."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c8, c16, m = config.channels_8, config.channels_16, config.latent_channels
+        self.linear = nn.Conv2d(m, BLOCK, 1, bias=False)
+        self.log_input_gain = nn.Parameter(torch.zeros(config.rows, m))
+        self.log_output_gain = nn.Parameter(torch.zeros(config.rows, 1))
+        self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
+        self.first_bias = nn.Parameter(torch.zeros(config.rows, c16))
+        self.blocks_16 = nn.Sequential(*(ResidualBlock(c16) for _ in range(config.blocks_16)))
+        self.up = nn.Conv2d(c16, 4 * c8, 1)
+        self.up_bias = nn.Parameter(torch.zeros(config.rows, c8))
+        self.blocks_8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(config.blocks_8)))
+        self.last = nn.Conv2d(c8, 3 * 64, 1)
+
+    def forward(self, y_hat: Tensor, dequantised: Tensor, features: Tensor, position: Tensor) -> Tensor:
+        """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
+        features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 192, 2 h, 2 w) float32: pixels,
+        about -0.5..0.5, not clamped, unshuffled by 8."""
+
+        def row(parameter: Tensor) -> Tensor:
+            return interpolate_rows(parameter, position)[:, :, None, None]
+
+        linear = shuffle(self.linear(dequantised).float(), 2)
+        x = self.first(torch.cat([y_hat * row(self.log_input_gain).exp(), features / 16], 1)) + row(self.first_bias)
+        x = self.blocks_16(x)
+        x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias))
+        return linear + row(self.log_output_gain).exp() * self.last(x).float()
+
+
+class Aec1(nn.Module):
+    """The whole network. `codec` runs its parts one by one; training runs `forward`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config)
+        self.log_encoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
+        self.log_decoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
+        self.scale_model = ScaleModel(config)
+        self.entropy_model = EntropyModel(config)
+        self.synthesis = Synthesis(config)
+
+    def encoder_gain(self, position: Tensor) -> Tensor:
+        """(B, M, 1, 1): quantisation steps per unit of latent."""
+        return interpolate_rows(self.log_encoder_gain, position).exp()[:, :, None, None]
+
+    def decoder_gain(self, position: Tensor) -> Tensor:
+        """(B, M, 1, 1): units of latent per quantisation step."""
+        return interpolate_rows(self.log_decoder_gain, position).exp()[:, :, None, None]
+
+    @torch.no_grad()
+    def start_from_klt(self, covariance: Tensor) -> None:
+        """Makes the untrained network a decent transform coder.
+
+        Both linear paths become the leading eigenvectors of the covariance, the nonlinear paths nearly nothing, the
+        gains those of the high-rate optimum, the scales those of the eigenvalues.
+
+        covariance: (768, 768) float64 of 16x16x3 blocks with samples in 0..1, in the order of
+                unshuffle(unshuffle(., 8), 2).
+        """
+        m = self.config.latent_channels
+        values, vectors = torch.linalg.eigh(covariance)
+        std = values.flip(0)[:m].clamp_min(1e-12).sqrt()
+        basis = vectors.flip(1)[:, :m].T
+        self.analysis.linear.weight.copy_(basis[:, :, None, None])
+        self.synthesis.linear.weight.copy_(basis.T[:, :, None, None])
+        self.analysis.latent_std.copy_(std)
+
+        positions = torch.linspace(0, 1, self.config.rows, dtype=torch.float64)
+        lambdas = rate_distortion_lambda(self.config, positions)
+        # Three samples a pixel, each with distortion step^2 / 12: d(bpp + lambda MSE) / d step = 0 at high rate.
+        step = (18 / (lambdas * 0.6931)).sqrt() / 255
+        gain = (1 / step)[:, None].expand(-1, m)
+        self.log_encoder_gain.copy_(gain.log())
+        self.log_decoder_gain.copy_(-gain.log())
+        scale = gain * std  # (rows, M), standard deviation in steps
+        self.synthesis.log_input_gain.copy_(-(1 + scale.square()).log() / 4)
+        self.synthesis.log_output_gain.copy_(step.log()[:, None])
+        index = SCALES_PER_OCTAVE * (scale / SCALE_MIN).log2() - 3
+        self.scale_model.index_head.bias.copy_(index.clamp(0, SCALE_COUNT - 1) / 16)
+        self.scale_model.index_head.weight.mul_(0.1)
+        self.entropy_model.neighbours.weight.zero_()
+        for layer in (
+            self.analysis.nonlinear[-1],
+            self.synthesis.last,
+            self.entropy_model.first_mean[-1],
+            self.entropy_model.second_mean[-1],
+        ):
+            layer.weight.mul_(0.1)
+            layer.bias.zero_()

@@ -1,0 +1,196 @@
+"""Pictures as people have them: Pillow images, arrays and files to 8-bit samples with metadata, and back."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Union
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from aecodec.errors import AecodecError, LimitError
+
+Pixels = npt.NDArray[np.uint8]
+Source = Union[str, Path, BinaryIO, Image.Image, Pixels]
+
+OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """colour: (H, W, 3) uint8, or (H, W) if the picture is grey. alpha: (H, W) uint8 or None. Metadata as raw bytes."""
+
+    colour: Pixels
+    alpha: Pixels | None = None
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+
+    @property
+    def width(self) -> int:
+        return int(self.colour.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.colour.shape[0])
+
+
+def load(source: Source) -> Picture:
+    """Reads a picture from a file name, an open binary file, a Pillow image or a uint8 array.
+
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Of 16-bit pictures the upper 8 bits are kept; of animations
+    the first frame. The EXIF orientation stays in the metadata, pixels are not turned.
+    Raises AecodecError if the source is not a picture, LimitError if Pillow holds it for a decompression bomb, OSError
+    if it cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_image(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error at twice the size stays
+            with Image.open(source) as image:
+                return _from_image(image)
+    except Image.DecompressionBombError as error:
+        raise LimitError(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise AecodecError("not a picture in a format that Pillow can read") from error
+    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
+        raise AecodecError(f"damaged picture ({error})") from error
+
+
+def _from_array(array: npt.NDArray[np.generic]) -> Picture:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+        raise AecodecError(f"array of {array.dtype} and shape {array.shape}; expected uint8 (H, W, 3), (H, W) or (H, W, 4)")
+    pixels: Pixels = array.astype(np.uint8, copy=False)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return Picture(pixels)
+    if pixels.shape[2] == 4:
+        return Picture(pixels[:, :, :3], pixels[:, :, 3])
+    raise AecodecError(f"array of shape {array.shape}; expected 1, 3 or 4 channels")
+
+
+def _from_image(image: Image.Image) -> Picture:
+    if 0 in image.size:
+        raise AecodecError("the picture has no pixels")
+    image.load()
+    exif = image.getexif().tobytes() if "exif" in image.info or image.getexif() else None
+    icc, xmp = image.info.get("icc_profile"), image.info.get("xmp")
+    alpha: Pixels | None = None
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        whole = image.convert("RGBA")
+        alpha = np.asarray(whole.getchannel("A"))
+        image = whole.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+    elif image.mode in SIXTEEN_BITS:
+        samples = np.asarray(image).astype(np.uint16)
+        return Picture((samples >> 8).astype(np.uint8), None, exif, icc, xmp)
+    elif image.mode in OPAQUE:
+        image, icc = _to_rgb(image, icc) if image.mode in ("CMYK", "LAB") else (image.convert(OPAQUE[image.mode]), icc)
+    else:
+        raise AecodecError(f"pictures of Pillow mode {image.mode} are not supported; convert it to RGB or L first")
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    return Picture(np.asarray(image), alpha, exif or None, icc or None, xmp or None)
+
+
+def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, None]:
+    """CMYK or Lab to sRGB, through the picture's profile if it has one; the profile does not describe the result."""
+    if icc and image.mode == "CMYK":
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted, None
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a broken profile says nothing: convert as if there were none
+    return image.convert("RGB"), None
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """A Pillow image of mode L, RGB or RGBA with the metadata in its `info`."""
+    image = Image.fromarray(picture.colour)
+    if picture.alpha is not None:
+        image = image.convert("RGB")
+        image.putalpha(Image.fromarray(picture.alpha))
+    for key, value in (("exif", picture.exif), ("icc_profile", picture.icc), ("xmp", picture.xmp)):
+        if value is not None:
+            image.info[key] = value
+    return image
+
+
+def save(image: Image.Image, file: BinaryIO, suffix: str) -> None:
+    """Writes an image in the format of a file name's suffix, with its metadata where the format can hold them.
+
+    Raises AecodecError if Pillow cannot write that format.
+    """
+    extensions = Image.registered_extensions()
+    kind = extensions.get(suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise AecodecError(f"Pillow cannot write files that end in {suffix!r}; use .png, .webp, .jpg or another")
+    if kind == "JPEG" and image.mode == "RGBA":
+        raise AecodecError("JPEG cannot hold the alpha channel of this picture; use .png or .webp")
+    options: dict[str, object] = {k: image.info[k] for k in ("exif", "icc_profile", "xmp") if k in image.info}
+    if kind == "PNG":
+        if xmp := options.pop("xmp", None):
+            text = PngImagePlugin.PngInfo()
+            text.add_itxt("XML:com.adobe.xmp", bytes(xmp).decode("utf-8", "replace"))  # type: ignore[call-overload]
+            options["pnginfo"] = text
+        options["compress_level"] = 3  # a third of the time of the default for 3 % more bytes
+    elif kind == "JPEG":
+        options |= {"quality": 95, "subsampling": 0}
+    elif kind == "WEBP":
+        options["lossless"] = True
+    try:
+        image.save(file, kind, **options)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise AecodecError(f"cannot be written as {kind}: {error}") from error
+
+
+def pad(colour: Pixels, multiple: int) -> Tensor:
+    """(H, W, 3) or (H, W) uint8 to (1, 3, H', W') uint8: both sides up to a multiple by repeating the last row and
+    column, grey as three equal channels."""
+    height, width = colour.shape[:2]
+    below, right = -height % multiple, -width % multiple
+    if colour.ndim == 2:
+        colour = np.broadcast_to(colour[:, :, None], (height, width, 3))
+    padded = np.pad(colour, ((0, below), (0, right), (0, 0)), mode="edge")
+    return torch.from_numpy(padded).permute(2, 0, 1).unsqueeze(0)
+
+
+def crop(pixels: Tensor, width: int, height: int, grey: bool) -> Pixels:
+    """(3, H', W') uint8 to (height, width, 3) uint8, or (height, width), the rounded mean of the channels, if grey."""
+    cut = pixels[:, :height, :width].permute(1, 2, 0).cpu().numpy()
+    if grey:
+        total: npt.NDArray[np.uint16] = cut.sum(2, dtype=np.uint16)
+        return ((total + 1) // 3).astype(np.uint8)
+    return np.ascontiguousarray(cut)
+
+
+def encode_alpha(alpha: Pixels) -> bytes:
+    """The alpha plane, (H, W) uint8, as a grey PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(alpha).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def decode_alpha(data: bytes, width: int, height: int) -> Pixels:
+    """Raises AecodecError if the plane is damaged or has not this size."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.size != (width, height) or image.mode != "L":
+                raise AecodecError(f"alpha plane of {image.size}, {image.mode}; expected {width}x{height}, L")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise AecodecError(f"damaged alpha plane ({error})") from error
