@@ -1,1 +1,49 @@
-"""aecodec: a learned image codec whose files decode to the same symbols on every machine."""
+"""aecodec: a learned image codec whose files decode to the same symbols on every machine.
+
+>>> import numpy, aecodec
+>>> data = aecodec.compress(numpy.zeros((48, 64, 3), numpy.uint8), quality=30)
+>>> aecodec.decompress(data).size
+(64, 48)
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from aecodec.errors import AecodecError, FormatError, LimitError, ModelError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from aecodec.codec import Codec
+    from aecodec.picture import Source
+
+__version__ = "0.1.0"
+__all__ = ["AecodecError", "Codec", "FormatError", "LimitError", "ModelError", "compress", "decompress"]
+
+
+def compress(image: Source, quality: float = 50.0) -> bytes:
+    """A picture as the bytes of an .aec file, with the default model on the best device. See `Codec.compress`."""
+    return _default_codec().compress(image, quality)
+
+
+def decompress(data: bytes) -> Image.Image:
+    """The Pillow image in the bytes of an .aec file, on the best device. See `Codec.decompress`."""
+    return _default_codec().decompress(data)
+
+
+@lru_cache(maxsize=1)
+def _default_codec() -> Codec:
+    from aecodec.codec import Codec
+
+    return Codec()
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes a second to import; whoever only reads headers should not wait for it.
+    if name == "Codec":
+        from aecodec.codec import Codec
+
+        return Codec
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,17 +1,17 @@
 """The .aec file, field by field as in docs/format.md. All integers are little-endian.
 
-    magic      5 bytes   AE 43 0D 0A 1A
-    kind       1 byte    bits 4-7 version (1), bit 3 tiled, bit 2 chunks, bits 0-1 channels - 1 (0 grey, 2 RGB, 3 RGBA)
-    model      4 bytes   first bytes of the SHA-256 of the weights file
-    width      varint    pixels, at least 1
-    height     varint    pixels, at least 1
-    quality    2 bytes   hundredths, 100..10000
-    tile       varint    if tiled: side of the tiles, in units of 64 pixels, at least 1
-    lengths    varints   if tiled: bytes of each tile, row by row, without its checksum
-    count      varint    if chunks: number of chunks, at least 1
-    check      4 bytes   CRC-32 of everything before
-    chunks               each: type (4 ASCII letters), length (varint), data, CRC-32 of type and data
-    tiles                each: data, CRC-32 of data; if not tiled, the only tile goes on to the end of the file
+magic      5 bytes   AE 43 0D 0A 1A
+kind       1 byte    bits 4-7 version (1), 3 tiled, 2 chunks, 0-1 channels - 1 (grey, grey + alpha, RGB, RGBA)
+model      4 bytes   first bytes of the SHA-256 of the weights file
+width      varint    pixels, at least 1
+height     varint    pixels, at least 1
+quality    2 bytes   hundredths, 100..10000
+tile       varint    if tiled: side of the tiles, in units of 64 pixels, at least 1
+lengths    varints   if tiled: bytes of each tile, row by row, without its checksum
+count      varint    if chunks: number of chunks, at least 1
+check      4 bytes   CRC-32 of everything before
+chunks               each: type (4 ASCII letters), length (varint), data, CRC-32 of type and data
+tiles                each: data, CRC-32 of data; if not tiled, the only tile goes on to the end of the file
 """
 
 from __future__ import annotations
@@ -142,12 +142,14 @@ def _read_header(cursor: _Cursor, pixel_limit: int) -> tuple[Header, list[int], 
         count = cursor.varint("chunk count")
     cursor.check(cursor.data[: cursor.at], "header")
     # Only now is it known that the fields are what was written.
-    if channels == 2 or not width or not height or not QUALITY_MIN <= quality <= QUALITY_MAX:
+    if not width or not height or not QUALITY_MIN <= quality <= QUALITY_MAX:
         raise FormatError(f"header: impossible {width}x{height} pixels, {channels} channels, quality {quality / 100}")
     if kind & CHUNKED and not 1 <= count <= MAX_CHUNKS:
         raise FormatError(f"header: {count} chunks, expected 1 to {MAX_CHUNKS}")
     if width * height > pixel_limit:
-        raise LimitError(f"{width}x{height} pixels are more than the limit of {pixel_limit}; raise the limit to read it")
+        raise LimitError(
+            f"{width}x{height} pixels are more than the limit of {pixel_limit}; raise the limit to read it"
+        )
     return header, lengths, count
 
 
@@ -163,7 +165,9 @@ def _read_chunks(cursor: _Cursor, count: int) -> dict[str, bytes]:
         if name in chunks:
             raise FormatError(f"chunk {name} appears twice")
         if name not in KNOWN_CHUNKS and name[0].isupper():
-            raise FormatError(f"chunk {name} is needed to show the picture and is not known; a newer aecodec may read it")
+            raise FormatError(
+                f"chunk {name} is needed to show the picture and is not known; a newer aecodec may read it"
+            )
         chunks[name] = data
     return chunks
 

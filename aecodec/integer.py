@@ -17,8 +17,9 @@ Johnston, Minnen, "Integer networks for data compression with latent-variable mo
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +50,13 @@ class ClampThrough(torch.autograd.Function):
     at a bound (as the lower bounds of CompressAI and tensorflow-compression do)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.bounds = low, high
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         low, high = ctx.bounds
         stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
@@ -165,7 +166,8 @@ class IntegerConv2d(nn.Module):
         compared with.
         """
         with torch.autocast(x.device.type, enabled=False):
-            weight, bias = self.weight, interpolate_rows(self.bias, position)
+            weight: Tensor = self.weight
+            bias = interpolate_rows(self.bias, position)
             if quantise:
                 exponent = self.exponent().view(-1, 1, 1, 1)
                 weight = round_through(weight * torch.exp2(exponent)) * torch.exp2(-exponent)

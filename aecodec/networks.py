@@ -62,14 +62,14 @@ def scale_of_index(index: Tensor) -> Tensor:
 
 def unshuffle(x: Tensor, factor: int) -> Tensor:
     """F.pixel_unshuffle that reads and writes channels_last memory; torch's own leaves it, at twice the time."""
-    b, c, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(b, h // factor, factor, w // factor, factor, c)
+    b, _, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h // factor, factor, w // factor, factor, -1)
     return x.permute(0, 1, 3, 5, 2, 4).reshape(b, h // factor, w // factor, -1).permute(0, 3, 1, 2)
 
 
 def shuffle(x: Tensor, factor: int) -> Tensor:
     """F.pixel_shuffle that reads and writes channels_last memory."""
-    b, c, h, w = x.shape
+    b, _, h, w = x.shape
     x = x.permute(0, 2, 3, 1).reshape(b, h, w, -1, factor, factor)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * factor, w * factor, -1).permute(0, 3, 1, 2)
 
@@ -92,6 +92,8 @@ class ResidualBlock(nn.Module):
 class Analysis(nn.Module):
     """Pixels to latents: a linear transform of 16x16 blocks plus what a linear transform cannot do."""
 
+    latent_std: Tensor
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.linear = nn.Conv2d(BLOCK, config.latent_channels, 1, bias=False)
@@ -105,7 +107,7 @@ class Analysis(nn.Module):
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. Returns (B, M, H/16, W/16) float32, before gain."""
+        """x: (B, 192, H/8, W/8), see `network_input`. Returns (B, M, H/16, W/16) float32, before gain."""
         linear = self.linear(unshuffle(x, 2)).float()
         nonlinear = self.nonlinear(x).float()
         return linear + self.latent_std[:, None, None] * nonlinear
@@ -140,7 +142,7 @@ class ScaleModel(nn.Module):
         quantise=False neither is rounded, nor are the weights.
         """
         x = z_hat
-        for layer, (_, up) in zip(self.trunk, TRUNK_LAYERS):
+        for layer, (_, up) in zip(self.trunk, TRUNK_LAYERS, strict=True):
             x = layer(x, position, quantise)
             x = shuffle(x, 2) if up else x
         return x, self.index_head(x, position, quantise)
@@ -149,6 +151,7 @@ class ScaleModel(nn.Module):
         """The tensors of an `ExactScaleModel`. Raises ModelError if sums could leave the exact range."""
         tensors = {"z_index": torch.round(self.z_index.detach().double() * 16 * Z_INDEX_STEPS).to(torch.int32)}
         for name, layer in (*((f"trunk.{i}", layer) for i, layer in enumerate(self.trunk)), ("head", self.index_head)):
+            assert isinstance(layer, IntegerConv2d)
             tensors |= {f"{name}.{key}": value for key, value in layer.export(name).items()}
         return tensors
 
@@ -173,7 +176,7 @@ class ExactScaleModel:
     def __call__(self, z_hat: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """As `ScaleModel.forward`; z_hat float32, one position for the whole batch."""
         x = z_hat
-        for number, (weight, biases, shift) in enumerate(zip(self.weights, self.biases, self.shifts)):
+        for number, (weight, biases, shift) in enumerate(zip(self.weights, self.biases, self.shifts, strict=True)):
             bias = interpolate_rows_exactly(biases, position).to(x)
             if number == len(TRUNK_LAYERS):
                 return x, integer_conv2d(x, weight, bias, shift, SCALE_COUNT - 1)
@@ -221,9 +224,13 @@ class EntropyModel(nn.Module):
         return linear + scale * self.second_mean(context).float()
 
 
-def first_pass_mask(channels: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Boolean (M, height, width): the elements of the first pass. In the first M // 2 channels, those with an even
-    row + column; in the others, those with an odd one."""
+def first_pass_mask(latents: Tensor) -> Tensor:
+    """Boolean (M, h, w), the elements of the first pass among latents (B, M, h, w), on their device.
+
+    In the first M // 2 channels, those with an even row + column; in the others, those with an odd one.
+    """
+    channels, height, width = latents.shape[1:]
+    device = latents.device
     parity = (torch.arange(height, device=device)[:, None] + torch.arange(width, device=device)) % 2
     half = (torch.arange(channels, device=device) >= channels // 2)[:, None, None]
     return parity == half
@@ -320,5 +327,5 @@ class Aec1(nn.Module):
             self.entropy_model.first_mean[-1],
             self.entropy_model.second_mean[-1],
         ):
-            layer.weight.mul_(0.1)
-            layer.bias.zero_()
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            layer.weight.mul_(0.1)  # type: ignore[operator]

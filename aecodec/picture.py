@@ -6,7 +6,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from torch import Tensor
 from aecodec.errors import AecodecError, LimitError
 
 Pixels = npt.NDArray[np.uint8]
-Source = Union[str, Path, BinaryIO, Image.Image, Pixels]
+Source = str | Path | BinaryIO | Image.Image | Pixels
 
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -69,7 +69,9 @@ def load(source: Source) -> Picture:
 
 def _from_array(array: npt.NDArray[np.generic]) -> Picture:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
-        raise AecodecError(f"array of {array.dtype} and shape {array.shape}; expected uint8 (H, W, 3), (H, W) or (H, W, 4)")
+        raise AecodecError(
+            f"array of {array.dtype} and shape {array.shape}; expected uint8 (H, W, 3), (H, W) or (H, W, 4)"
+        )
     pixels: Pixels = array.astype(np.uint8, copy=False)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
@@ -117,10 +119,9 @@ def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, None]:
 
 
 def to_image(picture: Picture) -> Image.Image:
-    """A Pillow image of mode L, RGB or RGBA with the metadata in its `info`."""
+    """A Pillow image of mode L, LA, RGB or RGBA with the metadata in its `info`."""
     image = Image.fromarray(picture.colour)
     if picture.alpha is not None:
-        image = image.convert("RGB")
         image.putalpha(Image.fromarray(picture.alpha))
     for key, value in (("exif", picture.exif), ("icc_profile", picture.icc), ("xmp", picture.xmp)):
         if value is not None:
@@ -128,16 +129,21 @@ def to_image(picture: Picture) -> Image.Image:
     return image
 
 
+def format_of(suffix: str) -> str:
+    """Pillow's name of the format in which files with this suffix are written. Raises AecodecError if there is none."""
+    kind = Image.registered_extensions().get(suffix.lower())
+    if kind is None or kind not in Image.SAVE:
+        raise AecodecError(f"Pillow cannot write files that end in {suffix!r}; use .png, .webp, .jpg or another")
+    return kind
+
+
 def save(image: Image.Image, file: BinaryIO, suffix: str) -> None:
     """Writes an image in the format of a file name's suffix, with its metadata where the format can hold them.
 
     Raises AecodecError if Pillow cannot write that format.
     """
-    extensions = Image.registered_extensions()
-    kind = extensions.get(suffix.lower())
-    if kind is None or kind not in Image.SAVE:
-        raise AecodecError(f"Pillow cannot write files that end in {suffix!r}; use .png, .webp, .jpg or another")
-    if kind == "JPEG" and image.mode == "RGBA":
+    kind = format_of(suffix)
+    if kind == "JPEG" and image.mode in ("LA", "RGBA"):
         raise AecodecError("JPEG cannot hold the alpha channel of this picture; use .png or .webp")
     options: dict[str, object] = {k: image.info[k] for k in ("exif", "icc_profile", "xmp") if k in image.info}
     if kind == "PNG":

@@ -63,7 +63,7 @@ class Model:
     """A model ready to code with, on one device.
 
     Attributes: id (4 bytes, as in files), name, network (Aec1 without its training-time scale model, float32,
-    evaluation mode, channels_last), scale_model (exact), tables.
+    evaluation mode, channels_last), scale_model (exact), tables, rounding (`Tables.rounding` as a tensor).
     """
 
     def __init__(self, path: Path, device: torch.device, expected_sha256: str | None = None):
@@ -96,14 +96,16 @@ class Model:
             self.network.load_state_dict(floats, assign=True)
             self.scale_model = ExactScaleModel(exact, device)
             self.tables = Tables(tables["frequencies"].numpy(), tables["reach"].numpy().astype(np.int32))
+            self.rounding = torch.from_numpy(self.tables.rounding()).to(device)
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{path}: tensors do not fit the network ({error})") from error
-        self.network.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
+        self.network.requires_grad_(False).eval()
+        self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @lru_cache(maxsize=8)
 def load_released(name: str, device: torch.device) -> Model:
-    """A released model by name. Raises ModelError if there is none of that name or its file is not what was released."""
+    """A released model by name. Raises ModelError if there is none or if its file is not what was released."""
     if name not in RELEASED:
         raise ModelError(f"no released model is called {name!r}; there are {', '.join(RELEASED)}")
     return Model(weights_folder() / f"{name}.safetensors", device, RELEASED[name])

@@ -1,0 +1,248 @@
+"""The command line: translates arguments into calls of the library and results into lines of text."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+import aecodec
+from aecodec import container, files
+from aecodec.errors import AecodecError, ModelError
+from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
+
+PATH = click.Path(path_type=Path, allow_dash=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(aecodec.__version__)
+def main() -> None:
+    """Learned image compression: small files that decode to the same symbols on every machine."""
+
+
+def _file_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        [
+            click.option("-o", "--output", metavar="FILE|DIR", help="Where results go; default: beside the inputs."),
+            click.option("-r", "--recursive", is_flag=True, help="Go through folders."),
+            click.option("-f", "--force", is_flag=True, help="Overwrite existing files."),
+            click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True),
+            click.option("--model", metavar="NAME|FILE", help="A released model or a weights file."),
+            click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("photos", nargs=-1, required=True, type=PATH)
+@click.option("-q", "--quality", default=50.0, type=click.FloatRange(1, 100), show_default=True, help="1 to 100.")
+@_file_options
+def compress(photos: Sequence[Path], quality: float, **options: Any) -> None:
+    """Compress photographs to .aec files ("-" is standard input). The originals stay."""
+
+    def one(codec: aecodec.Codec, job: Job) -> tuple[int, int, str]:
+        source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
+        before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
+        data = codec.compress(source, quality)
+        after = _write(job.target, lambda file: file.write(data))
+        header = container.read_header(data)
+        return before, after, _describe(header, after)
+
+    _run(photos, ".aec", PICTURE_SUFFIXES, one, **options)
+
+
+@main.command()
+@click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@_file_options
+def decompress(archives: Sequence[Path], **options: Any) -> None:
+    """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
+    from aecodec import picture
+
+    def one(codec: aecodec.Codec, job: Job) -> tuple[int, int, str]:
+        data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
+        suffix = ".png" if job.target == STANDARD else job.target.suffix
+        picture.format_of(suffix)  # before the work, not after it
+        image = codec.decompress(data)
+        after = _write(job.target, lambda file: picture.save(image, file, suffix))
+        return len(data), after, _describe(container.read_header(data), len(data))
+
+    _run(archives, ".png", [".aec"], one, **options)
+
+
+@main.command()
+@click.argument("file", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def info(file: Path, as_json: bool) -> None:
+    """Show what an .aec file says of itself, after verifying its checksums. Needs no network."""
+    try:
+        data = sys.stdin.buffer.read() if file == STANDARD else file.read_bytes()
+        content = container.read(data)
+    except (AecodecError, OSError) as error:
+        raise SystemExit(_complain(file, error)) from error
+    header = content.header
+    facts = {
+        "file": str(file),
+        "bytes": len(data),
+        "format_version": container.VERSION,
+        "width": header.width,
+        "height": header.height,
+        "channels": header.channels,
+        "bpp": round(8 * len(data) / (header.width * header.height), 4),
+        "quality": header.quality / 100,
+        "model": header.model_id.hex(),
+        "tile": header.tile,
+        "tiles": len(content.tiles),
+        "chunks": {name: len(chunk) for name, chunk in content.chunks.items()},
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name:15} {value}")
+
+
+@main.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Folder of the run."
+)
+@click.option("--steps", type=int, help="Stop at this step; default: run until interrupted.")
+@click.option("--minutes", type=float, help="Stop after this time.")
+@click.option("--decay", type=int, metavar="STEPS", help="Decay the learning rate from the trunk, for a release.")
+@click.option("--batch", type=int, help="Patches per step.")
+@click.option("--patch", type=int, help="Side of the patches, a multiple of 64 pixels.")
+@click.option("--report-every", default=500, show_default=True, metavar="STEPS")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True)
+@click.option("--threads", type=int, help="CPU threads.")
+def train(
+    data: Sequence[Path],
+    output: Path,
+    batch: int | None,
+    patch: int | None,
+    threads: int | None,
+    device: str,
+    **options: Any,
+) -> None:
+    """Train on folders or tar files of pictures. What RUN holds is resumed exactly."""
+    import torch
+
+    from aecodec.codec import find_device
+    from aecodec.training import loop
+
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        changes = {name: value for name, value in (("batch", batch), ("patch", patch)) if value is not None}
+        loop.train(data, output, device=find_device(device).type, changes=changes, **options)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; {output} is saved, the same command goes on")
+        raise SystemExit(130) from None
+    except (AecodecError, OSError) as error:
+        raise SystemExit(_complain(output, error)) from error
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write.")
+def export(checkpoint: Path, data: Sequence[Path], output: Path) -> None:
+    """Write the averaged weights of a checkpoint as a weights file; frequency tables are counted on DATA."""
+    from aecodec.training.export import export as export_weights
+
+    try:
+        export_weights(checkpoint, data, output, say=click.echo)
+    except (AecodecError, OSError) as error:
+        raise SystemExit(_complain(checkpoint, error)) from error
+
+
+def _run(
+    inputs: Sequence[Path],
+    suffix: str,
+    found_in_folders: Sequence[str] | frozenset[str],
+    one: Callable[[aecodec.Codec, Job], tuple[int, int, str]],
+    *,
+    output: str | None,
+    recursive: bool,
+    force: bool,
+    device: str,
+    model: str | None,
+    verbose: bool,
+) -> None:
+    """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
+    try:
+        jobs = files.plan(inputs, output, suffix, found_in_folders, recursive, force)
+        codec = aecodec.Codec(device=device, model=model) if any(not job.problem for job in jobs) else None
+    except AecodecError as error:
+        raise SystemExit(_complain(None, error)) from error
+    # Results on standard output leave no room for messages there.
+    quiet_output = any(job.target == STANDARD for job in jobs)
+    failed = 0
+    for job in tqdm(jobs, unit="file", disable=len(jobs) < 2 or not sys.stderr.isatty()):
+        started = time.monotonic()
+        try:
+            if job.problem:
+                raise AecodecError(job.problem)
+            assert codec is not None  # there is a job without a problem
+            before, after, details = one(codec, job)
+        except (AecodecError, OSError, MemoryError) as error:
+            failed += 1
+            tqdm.write(_message(job.source, error), file=sys.stderr)
+            continue
+        seconds = time.monotonic() - started
+        line = f"{job.source} -> {job.target}  {_size(before)} -> {_size(after)}  {details}  {seconds:.2f} s"
+        if verbose:
+            line += f"  model {codec.model.name} on {codec.device}"
+        tqdm.write(line, file=sys.stderr if quiet_output else sys.stdout)
+    if failed and len(jobs) > 1:
+        tqdm.write(f"{failed} of {len(jobs)} failed", file=sys.stderr)
+    if failed:
+        raise SystemExit(1)
+
+
+def _write(target: Path, write: Callable[[Any], object]) -> int:
+    if target != STANDARD:
+        return files.write_atomically(target, write)
+    buffer = io.BytesIO()
+    write(buffer)
+    sys.stdout.buffer.write(buffer.getbuffer())
+    sys.stdout.buffer.flush()
+    return len(buffer.getbuffer())
+
+
+def _describe(header: container.Header, size: int) -> str:
+    return f"{header.width}x{header.height}  {8 * size / (header.width * header.height):.3f} bpp"
+
+
+def _size(count: int) -> str:
+    return (
+        f"{count:,} B"
+        if count < 10_000
+        else f"{count / 1000:,.1f} kB"
+        if count < 10_000_000
+        else f"{count / 1e6:,.1f} MB"
+    )
+
+
+def _message(path: Path | None, error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        reason = "not enough memory"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    else:
+        reason = str(error)
+    return "aecodec: " + (f"{path}: {reason}" if path else reason)
+
+
+def _complain(path: Path | None, error: BaseException) -> int:
+    # An error about a model or another file names that file itself.
+    click.echo(_message(None if isinstance(error, ModelError) else path, error), err=True)
+    return 1

@@ -1,0 +1,122 @@
+"""File names: which inputs are meant, where results go, and writing that leaves nothing half-done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from aecodec.errors import AecodecError
+
+STANDARD = Path("-")  # standard input or output
+PICTURE_SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its output; either may be STANDARD. `problem` says why it cannot be done, if it cannot."""
+
+    source: Path
+    target: Path
+    problem: str | None = None
+
+
+def plan(
+    inputs: Sequence[Path],
+    output: str | None,
+    suffix: str,
+    found_in_folders: Iterable[str],
+    recursive: bool,
+    force: bool,
+) -> list[Job]:
+    """One job for each input file, in order.
+
+    output: a file, or a folder if it is one, ends in a slash, or there are several inputs; None puts each result
+    beside its input, with `suffix` instead of the input's own. Folders among the inputs are searched, if `recursive`,
+    for files with the suffixes `found_in_folders`; below an output folder their tree is kept.
+    """
+    wanted = frozenset(found_in_folders)
+    sources: list[tuple[Path, Path]] = []  # file, its name below an output folder
+    problems: list[Job] = []
+    for path in inputs:
+        if path != STANDARD and path.is_dir():
+            if not recursive:
+                problems.append(Job(path, path, "is a folder; use -r to go through it"))
+                continue
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file())
+            sources += [(p, p.relative_to(path)) for p in found]
+            if not found:
+                problems.append(Job(path, path, "no files to work on in this folder"))
+        else:
+            sources.append((path, Path(path.name)))
+
+    many = len(sources) > 1 or any(p.is_dir() for p in inputs)
+    folder = None
+    if output is not None and output != "-" and (many or output.endswith(("/", os.sep)) or Path(output).is_dir()):
+        folder = Path(output)
+        if folder.exists() and not folder.is_dir():
+            raise AecodecError(f"{folder}: is a file, but several results need a folder")
+
+    jobs: list[Job] = []
+    taken: set[Path] = set()
+    for source, name in sources:
+        if output == "-" or (output is None and source == STANDARD):
+            target = STANDARD
+        elif folder is not None:
+            target = folder / (Path("stdin") if source == STANDARD else name).with_suffix(suffix)
+        else:
+            target = source.with_suffix(suffix) if output is None else Path(output)
+        problem = None
+        if target != STANDARD:
+            if target.resolve() == source.resolve():
+                problem = "would be overwritten by its own result; use -o"
+            elif target.resolve() in taken:
+                problem = f"{target} is already the result of another input; use -o with a folder, or rename"
+            elif target.exists() and not force:
+                problem = f"{target} exists; use -f to overwrite it"
+            taken.add(target.resolve())
+        elif len(sources) > 1:
+            problem = "several results cannot go to standard output"
+        jobs.append(Job(source, target, problem))
+    return problems + jobs
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> int:
+    """Creates or replaces a file in one step: whatever happens, it is the old one or the whole new one.
+
+    Missing folders are made. Returns its size in bytes. Raises whatever `write` raises, and OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return size

@@ -1,0 +1,1 @@
+"""Training: data, objective, loop, export. Needs nothing that coding does not need."""

@@ -1,0 +1,277 @@
+"""The training loop: one flat function, resumable to the bit on one machine.
+
+A run is a folder. Its trunk (`trunk.pt`) is trained at a constant learning rate for as long as there is compute;
+`decay` starts from a trunk, lowers the learning rate to zero in `decay.pt` and leaves the trunk as it is, so that the
+trunk can be continued later (Hagele et al., "Scaling laws and compute-optimal training beyond fixed training
+durations", NeurIPS 2024).
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aecodec.errors import AecodecError
+from aecodec.networks import Aec1, ModelConfig, network_input, rate_distortion_lambda
+from aecodec.training.data import block_covariance, load_tiles, random_patches
+from aecodec.training.objective import loss_per_patch, measure
+
+VALIDATION_POSITIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+VALIDATION_TILES = 32
+VALIDATION_SIZE = 256
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of a run; saved in its checkpoints."""
+
+    batch: int = 32
+    patch: int = 128  # pixels each way, a multiple of 64
+    muon_rate: float = 2e-3  # matrices; scaled to the root mean square of an Adam update
+    adam_rate: float = 5e-3  # the rest: gains and biases
+    linear_factor: float = 0.01  # both linear paths learn this much slower: a run without it diverged
+    warmup: int = 100  # steps
+    ema: float = 0.999  # the average that is evaluated and shipped
+    seed: int = 0
+
+
+def muon_matrices(model: Aec1) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """Pairs of (convolution kernel, its matrix view (O, k*k*I)) for the optimiser, which takes matrices only.
+
+    The kernels must be in channels_last memory; then the matrix shares their storage.
+    """
+    slow = {model.analysis.linear.weight, model.synthesis.linear.weight, model.entropy_model.neighbours.weight}
+    pairs = []
+    for parameter in model.parameters():
+        if parameter.ndim == 4 and parameter not in slow:
+            matrix = nn.Parameter(parameter.detach().permute(0, 2, 3, 1).flatten(1))
+            assert matrix.data_ptr() == parameter.data_ptr()
+            pairs.append((parameter, matrix))
+    return pairs
+
+
+def build_optimisers(model: Aec1, matrices: list[tuple[nn.Parameter, nn.Parameter]]) -> list[torch.optim.Optimizer]:
+    linear: list[Tensor] = [model.analysis.linear.weight, model.synthesis.linear.weight]
+    taken = {id(p) for p, _ in matrices} | {id(p) for p in linear}
+    rest: list[Tensor] = [p for p in model.parameters() if id(p) not in taken]
+    muon = torch.optim.Muon([m for _, m in matrices], lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    adam = torch.optim.Adam([{"params": rest}, {"params": linear}], lr=0.0, betas=(0.9, 0.99))
+    return [muon, adam]
+
+
+def set_rates(optimisers: Sequence[torch.optim.Optimizer], settings: TrainingConfig, factor: float) -> None:
+    muon, adam = optimisers
+    muon.param_groups[0]["lr"] = settings.muon_rate * factor
+    adam.param_groups[0]["lr"] = settings.adam_rate * factor
+    adam.param_groups[1]["lr"] = settings.adam_rate * settings.linear_factor * factor
+
+
+def save_atomically(state: dict[str, Any], path: Path) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+@torch.no_grad()
+def validate(model: Aec1, tiles: Tensor, quantise: bool = True) -> list[dict[str, float]]:
+    """bpp, PSNR (dB, mean over tiles) and J = bpp + lambda * 255^2 * MSE at each of VALIDATION_POSITIONS.
+
+    tiles: (N, 3, T, T) uint8; the middle 256x256 of at most 32 of them is coded.
+    """
+    edge = (tiles.shape[-1] - VALIDATION_SIZE) // 2
+    middle = slice(edge, edge + VALIDATION_SIZE)
+    x = network_input(tiles[:VALIDATION_TILES, :, middle, middle])
+    rows = []
+    for at in VALIDATION_POSITIONS:
+        position = torch.full((len(x),), at, device=x.device)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            m = measure(model, x, position, noise=False, quantise=quantise)
+        lambdas = rate_distortion_lambda(model.config, position)
+        rows.append(
+            {
+                "bpp": m.bpp.mean().item(),
+                "psnr": (-10 * m.mse.log10()).mean().item(),
+                "J": (m.bpp + lambdas * 255**2 * m.mse).mean().item(),
+            }
+        )
+    return rows
+
+
+def train(
+    sources: Sequence[str | Path],
+    run: str | Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    decay: int | None = None,
+    device: str = "cpu",
+    model_config: ModelConfig | None = None,
+    changes: Mapping[str, int | float] | None = None,
+    report_every: int = 500,
+    save_minutes: float = 5.0,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Trains the trunk of a run, or decays from it; resumes whatever the folder holds.
+
+    Args:
+        sources: folders or tar files of pictures.
+        run: folder of the run, made if it is missing.
+        steps, minutes: stop the trunk at this step, or after this time; both None: until interrupted.
+        decay: decay from the trunk over this many steps instead.
+        model_config: of a new run; a resumed run keeps its own.
+        changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
+    Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures or a decay is
+    asked for without a trunk.
+    """
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    trunk_path, decay_path = run / "trunk.pt", run / "decay.pt"
+    path = trunk_path if decay is None else decay_path
+
+    state: dict[str, Any] | None = None
+    if trunk_path.exists():
+        state = torch.load(trunk_path, map_location="cpu", weights_only=True)
+    if decay is not None:
+        if state is None:
+            raise AecodecError(f"{trunk_path}: no trunk to decay from; train one first")
+        state["decay"] = {"start": state["step"], "steps": decay}
+        if decay_path.exists():
+            begun = torch.load(decay_path, map_location="cpu", weights_only=True)
+            if begun["decay"] == state["decay"]:
+                state = begun
+
+    training, held_out, skipped = load_tiles(sources)
+    training, held_out = training.to(device), held_out.to(device)
+    say(f"{len(training)} training tiles, {len(held_out)} held out, {skipped} pictures skipped")
+
+    settings = TrainingConfig()
+    if state is not None:
+        settings = TrainingConfig(**state["settings"])
+        model_config = ModelConfig(**state["model_config"])
+    settings = replace(settings, **(changes or {}))  # type: ignore[arg-type]
+    model_config = model_config or ModelConfig()
+    generator = torch.Generator(device)
+    generator.manual_seed(settings.seed)
+    torch.manual_seed(settings.seed)
+
+    model = Aec1(model_config)
+    if state is None:
+        model.start_from_klt(block_covariance(training, generator))
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(model).requires_grad_(False)
+    matrices = muon_matrices(model)
+    optimisers = build_optimisers(model, matrices)
+    step, seconds, decaying = 0, 0.0, None
+    mean_norm, skips = torch.zeros((), device=device), torch.zeros((), device=device)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None and device != "cpu":
+            torch.cuda.set_rng_state(state["cuda_rng"])
+        step, seconds, decaying = state["step"], state["seconds"], state.get("decay")
+        mean_norm.copy_(state["mean_norm"])
+        skips.copy_(state["skips"])
+        say(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
+    parameters: list[Tensor] = list(model.parameters())
+    averages: list[Tensor] = list(average.parameters())
+    last_step = decaying["start"] + decaying["steps"] if decaying else steps
+    compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
+
+    def save() -> None:
+        save_atomically(
+            {
+                "model_config": asdict(model_config),
+                "settings": asdict(settings),
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimisers": [o.state_dict() for o in optimisers],
+                "generator": generator.get_state(),
+                "rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state() if device != "cpu" else None,
+                "step": step,
+                "seconds": seconds,
+                "mean_norm": mean_norm.cpu(),
+                "skips": skips.cpu(),
+                "decay": decaying,
+            },
+            path,
+        )
+
+    def report(loss: float, rate: float) -> None:
+        rows = validate(average, held_out)
+        line = f"step {step}  {seconds / 60:.1f} min  {rate:.1f} patches/s  loss {loss:.3f}  skipped {int(skips)}"
+        say(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
+        log = run / f"{path.stem}.csv"
+        fresh = not log.exists()
+        with log.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                names = [f"{key}@{at}" for at in VALIDATION_POSITIONS for key in ("bpp", "psnr", "J")]
+                writer.writerow(["step", "seconds", "patches_per_second", "loss", "skipped", *names])
+            values = [f"{r[key]:.5f}" for r in rows for key in ("bpp", "psnr", "J")]
+            writer.writerow([step, f"{seconds:.1f}", f"{rate:.2f}", f"{loss:.5f}", int(skips), *values])
+
+    started, before, losses = time.monotonic(), seconds, torch.zeros((), device=device)
+    saved_at, reported_at, reported_step = started, started, step
+    try:
+        while (last_step is None or step < last_step) and (
+            minutes is None or time.monotonic() - started < 60 * minutes
+        ):
+            factor = min(1.0, (step + 1) / settings.warmup)
+            if decaying:
+                factor = 1 - (step - decaying["start"]) / decaying["steps"]
+            set_rates(optimisers, settings, factor)
+
+            x = random_patches(training, settings.batch, settings.patch, generator)
+            position = torch.rand(settings.batch, device=device, generator=generator)
+            with torch.autocast(x.device.type, torch.bfloat16):
+                measures = compiled(model, x, position, noise=True)
+            loss = loss_per_patch(model, measures, position).mean()
+            loss.backward()
+
+            # A step whose gradient is ten times the usual contributes nothing. Decided on the device: no waiting.
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
+            usual = torch.isfinite(norm) & ((norm < 10 * mean_norm) | (mean_norm == 0))
+            for gradient in gradients:
+                gradient.copy_(torch.where(usual, gradient, 0))
+            settled = torch.where(mean_norm == 0, norm, torch.lerp(mean_norm, norm, 0.02))
+            mean_norm.copy_(torch.where(usual, settled, mean_norm))
+            skips += ~usual
+
+            for kernel, matrix in matrices:
+                assert kernel.grad is not None  # every kernel takes part in every step
+                matrix.grad = kernel.grad.permute(0, 2, 3, 1).flatten(1)
+            for optimiser in optimisers:
+                optimiser.step()
+            model.zero_grad(set_to_none=True)
+            torch._foreach_lerp_(averages, parameters, 1 - min(settings.ema, (step + 1) / (step + 10)))
+            losses += loss.detach()
+            step += 1
+            seconds = before + time.monotonic() - started
+
+            if step % report_every == 0 or step == last_step:
+                now = time.monotonic()
+                done = step - reported_step
+                report(losses.item() / done, done * settings.batch / (now - reported_at))
+                losses.zero_()
+                reported_at, reported_step = time.monotonic(), step
+            if time.monotonic() - saved_at > 60 * save_minutes:
+                save()
+                saved_at = time.monotonic()
+    finally:
+        save()
+    return path

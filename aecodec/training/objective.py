@@ -1,0 +1,73 @@
+"""The objective: bits and squared error of a batch of patches, differentiable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aecodec.integer import round_through
+from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
+
+LIKELIHOOD_FLOOR = 1e-9
+
+
+@dataclass(frozen=True)
+class Measures:
+    """bpp: (B,) bits per pixel. mse: (B,) mean squared error, samples in 0..1."""
+
+    bpp: Tensor
+    mse: Tensor
+
+
+def laplace_bits(residual: Tensor, scale: Tensor) -> Tensor:
+    """Bits of an integer-binned zero-mean Laplace distribution: -log2 P(residual - 1/2 .. residual + 1/2).
+
+    scale: standard deviation, in quantisation steps.
+    """
+    distance, spread = residual.abs(), scale * math.sqrt(0.5)
+    tail = torch.exp(-(distance - 0.5).abs() / spread) / 2  # beyond the bin's edge that is nearer to zero
+    far = torch.exp(-(distance + 0.5) / spread) / 2
+    inner = torch.where(distance > 0.5, tail, 1 - tail)
+    return -(inner - far).clamp_min(LIKELIHOOD_FLOOR).log2()
+
+
+def measure(model: Aec1, x: Tensor, position: Tensor, *, noise: bool, quantise: bool = True) -> Measures:
+    """Codes a batch in the model's own estimate.
+
+    Distortion comes from rounded latents (straight-through gradients); with `noise` the rate comes from latents with
+    additive uniform noise, which is differentiable (Balle et al., ICLR 2017), otherwise from the rounded ones.
+
+    x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. position: (B,) in 0..1.
+    quantise: whether the integer path is rounded.
+    """
+    entropy = model.entropy_model
+
+    def rate_sample(v: Tensor) -> Tensor:
+        return v + torch.rand_like(v) - 0.5 if noise else round_through(v)
+
+    y = model.analysis(x) * model.encoder_gain(position)
+    z = entropy.hyper_latents(y)
+    z_scale = scale_of_index(model.scale_model.z_scale_index(position, quantise))
+    bits = laplace_bits(rate_sample(z), z_scale).sum((1, 2, 3))
+
+    features, index = model.scale_model(round_through(z), position, quantise)
+    scale = scale_of_index(index)
+    mask = first_pass_mask(y)
+    mean = entropy.mean_of_first_pass(features, scale.detach())
+    first = torch.where(mask, mean + round_through(y - mean), 0)
+    mean = torch.where(mask, mean, entropy.mean_of_second_pass(features, scale.detach(), first))
+    residual = y - mean
+    bits = bits + laplace_bits(rate_sample(residual), scale).sum((1, 2, 3))
+
+    y_hat = mean + round_through(residual)
+    x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
+    return Measures(bits / (64 * x.shape[2] * x.shape[3]), (x - x_hat).square().mean((1, 2, 3)))
+
+
+def loss_per_patch(model: Aec1, measures: Measures, position: Tensor) -> Tensor:
+    """(bpp + lambda * 255^2 * MSE) / sqrt(lambda), (B,): no rate dominates."""
+    lambdas = rate_distortion_lambda(model.config, position)
+    return (measures.bpp + lambdas * 255**2 * measures.mse) * lambdas.rsqrt()

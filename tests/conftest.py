@@ -1,0 +1,58 @@
+"""Shared fixtures: a small untrained model, so that the tests of the code do not depend on released weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aecodec.codec import Codec
+from aecodec.networks import BLOCK, Aec1, ModelConfig
+from aecodec.training.export import fit_tables
+from aecodec.weights import save_model
+
+SMALL = ModelConfig(
+    latent_channels=24, channels_8=16, channels_16=24, hyper_channels=8, trunk_channels=16, context_channels=16, rows=4
+)
+
+
+def smooth_covariance() -> torch.Tensor:
+    """A covariance of 16x16x3 blocks in which neighbouring samples are alike."""
+    index = torch.arange(BLOCK)
+    # Unshuffled by 8, then by 2, each time as (channel, row, column): recover channel, row and column of each sample.
+    channel, row, column = index // 256, index // 32 % 8 + 8 * (index // 2 % 2), index // 4 % 8 + 8 * (index % 2)
+    distance = (row[:, None] - row).abs() + (column[:, None] - column).abs() + 2 * (channel[:, None] != channel)
+    return 0.05 * torch.exp(-distance.double() / 12)
+
+
+@pytest.fixture(scope="session")
+def small_network() -> Aec1:
+    torch.manual_seed(0)
+    network = Aec1(SMALL)
+    network.start_from_klt(smooth_covariance())
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def small_weights(small_network: Aec1, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_model(path, small_network, *fit_tables(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def codec(small_weights: Path) -> Codec:
+    return Codec(device="cpu", model=small_weights)
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """(96, 144, 3) uint8: something with edges, gradients and noise in it."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:96, :144]
+    picture = np.stack([2 * y, x, 255 - x], 2).astype(float)
+    picture[30:60, 40:100] = (200, 60, 40)
+    picture[(x - 110) ** 2 + (y - 60) ** 2 < 500] = (30, 90, 160)
+    return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
