@@ -74,16 +74,16 @@ def write(file: File) -> bytes:
     out = bytearray(MAGIC)
     out.append(kind)
     out += header.model_id
-    out += _varint(header.width) + _varint(header.height) + header.quality.to_bytes(2, "little")
+    out += encode_varint(header.width) + encode_varint(header.height) + header.quality.to_bytes(2, "little")
     if header.tile:
-        out += _varint(header.tile // TILE_UNIT)
-        out += b"".join(_varint(len(tile)) for tile in file.tiles)
+        out += encode_varint(header.tile // TILE_UNIT)
+        out += b"".join(encode_varint(len(tile)) for tile in file.tiles)
     if file.chunks:
-        out += _varint(len(file.chunks))
+        out += encode_varint(len(file.chunks))
     out += _crc(bytes(out))
     for name, data in file.chunks.items():
         tag = name.encode("ascii")
-        out += tag + _varint(len(data)) + data + _crc(tag + data)
+        out += tag + encode_varint(len(data)) + data + _crc(tag + data)
     for tile in file.tiles:
         out += tile + _crc(tile)
     return bytes(out)
@@ -200,7 +200,7 @@ class _Cursor:
             raise FormatError(f"damaged: the checksum of {what} does not match, at byte {at}")
 
 
-def _varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
     """Unsigned LEB128: seven bits a byte, the lowest first, the high bit set on all but the last."""
     out = bytearray()
     while value >= 128:

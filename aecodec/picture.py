@@ -17,8 +17,6 @@ from torch import Tensor
 from aecodec.errors import AecodecError, LimitError
 
 Pixels = npt.NDArray[np.uint8]
-Source = str | Path | BinaryIO | Image.Image | Pixels
-
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -42,14 +40,19 @@ class Picture:
         return int(self.colour.shape[0])
 
 
+Source = str | Path | BinaryIO | Image.Image | Pixels | Picture
+
+
 def load(source: Source) -> Picture:
-    """Reads a picture from a file name, an open binary file, a Pillow image or a uint8 array.
+    """Reads a picture from a file name, an open binary file, a Pillow image or a uint8 array; one that is read passes.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Of 16-bit pictures the upper 8 bits are kept; of animations
     the first frame. The EXIF orientation stays in the metadata, pixels are not turned.
     Raises AecodecError if the source is not a picture, LimitError if Pillow holds it for a decompression bomb, OSError
     if it cannot be read.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):

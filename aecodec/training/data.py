@@ -61,6 +61,8 @@ def load_tiles(sources: Sequence[str | Path]) -> tuple[Tensor, Tensor, int]:
                 for c in range(columns):
                     tile = pixels[r * TILE : (r + 1) * TILE, c * TILE : (c + 1) * TILE]
                     (held_out if chosen else training).append(np.ascontiguousarray(tile.transpose(2, 0, 1)))
+    if not held_out and len(training) > 1:
+        held_out.append(training.pop())  # so few that the hash chose none
     if not training or not held_out:
         raise AecodecError(
             f"{len(training)} training and {len(held_out)} held-out tiles of {TILE}x{TILE} pixels found, at least one "
@@ -98,6 +100,7 @@ def block_covariance(tiles: Tensor, generator: torch.Generator, count: int = 300
     unshuffle(unshuffle(., 8), 2).
     """
     size = 8 * STRIDE
+    count = min(count, len(tiles) * (TILE // STRIDE) ** 2)  # as many as there are side by side
     total = torch.zeros(BLOCK, BLOCK, dtype=torch.float64)
     seen = 0
     while seen < count:

@@ -11,19 +11,24 @@ from __future__ import annotations
 import copy
 import csv
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from aecodec.errors import AecodecError
 from aecodec.networks import Aec1, ModelConfig, network_input, rate_distortion_lambda
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.objective import loss_per_patch, measure
+from aecodec.training.plot import plot_run
 
 VALIDATION_POSITIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 VALIDATION_TILES = 32
@@ -118,7 +123,7 @@ def train(
     changes: Mapping[str, int | float] | None = None,
     report_every: int = 500,
     save_minutes: float = 5.0,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = tqdm.write,
 ) -> Path:
     """Trains the trunk of a run, or decays from it; resumes whatever the folder holds.
 
@@ -130,7 +135,7 @@ def train(
         model_config: of a new run; a resumed run keeps its own.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
     Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures or a decay is
-    asked for without a trunk.
+    asked for without a trunk, KeyboardInterrupt after SIGINT or SIGTERM, when the checkpoint is written.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -223,13 +228,15 @@ def train(
                 writer.writerow(["step", "seconds", "patches_per_second", "loss", "skipped", *names])
             values = [f"{r[key]:.5f}" for r in rows for key in ("bpp", "psnr", "J")]
             writer.writerow([step, f"{seconds:.1f}", f"{rate:.2f}", f"{loss:.5f}", int(skips), *values])
+        plot_run(run)
 
     started, before, losses = time.monotonic(), seconds, torch.zeros((), device=device)
     saved_at, reported_at, reported_step = started, started, step
-    try:
-        while (last_step is None or step < last_step) and (
-            minutes is None or time.monotonic() - started < 60 * minutes
-        ):
+    bar = tqdm(total=last_step, initial=step, unit="step", disable=None)  # None: only on a terminal
+    with _interruptible() as interrupted, bar:
+        while not interrupted.is_set() and (last_step is None or step < last_step):
+            if minutes is not None and time.monotonic() - started > 60 * minutes:
+                break
             factor = min(1.0, (step + 1) / settings.warmup)
             if decaying:
                 factor = 1 - (step - decaying["start"]) / decaying["steps"]
@@ -262,6 +269,7 @@ def train(
             losses += loss.detach()
             step += 1
             seconds = before + time.monotonic() - started
+            bar.update()
 
             if step % report_every == 0 or step == last_step:
                 now = time.monotonic()
@@ -272,6 +280,22 @@ def train(
             if time.monotonic() - saved_at > 60 * save_minutes:
                 save()
                 saved_at = time.monotonic()
-    finally:
-        save()
+    save()
+    if interrupted.is_set():
+        raise KeyboardInterrupt
     return path
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that a run stops between two steps and its checkpoint is whole."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,168 @@
+"""A second decoder, from .aec bytes to symbols, written from docs/format.md in plain Python and int64.
+
+It shares no code with aecodec, torch or constriction: what both decoders agree on is in the document.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+
+TRUNK = ((3, False), (1, True), (3, False), (1, True), (3, False))  # kernel, then 2x subpixel upsampling
+
+
+class Bytes:
+    def __init__(self, data: bytes):
+        self.data, self.at = data, 0
+
+    def take(self, n: int) -> bytes:
+        assert self.at + n <= len(self.data)
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def number(self, n: int) -> int:
+        return int.from_bytes(self.take(n), "little")
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.number(1)
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+
+def parse(data: bytes) -> dict:
+    """Section 1 of docs/format.md."""
+    b = Bytes(data)
+    assert b.take(5) == b"\xae\x43\r\n\x1a"
+    kind = b.number(1)
+    assert kind >> 4 == 1
+    file = {"channels": (kind & 3) + 1, "model": b.take(4), "width": b.varint(), "height": b.varint()}
+    file["quality"] = b.number(2)
+    file["tile"], lengths = 0, [None]
+    if kind & 8:
+        file["tile"] = 64 * b.varint()
+        lengths = [b.varint() for _ in range(-(-file["height"] // file["tile"]) * -(-file["width"] // file["tile"]))]
+    count = b.varint() if kind & 4 else 0
+    assert zlib.crc32(data[: b.at]) == b.number(4)
+    file["chunks"] = {}
+    for _ in range(count):
+        tag = b.take(4)
+        content = b.take(b.varint())
+        assert zlib.crc32(tag + content) == b.number(4)
+        file["chunks"][tag.decode()] = content
+    file["tiles"] = []
+    for length in lengths:
+        tile = b.take(len(data) - b.at - 4 if length is None else length)
+        assert zlib.crc32(tile) == b.number(4)
+        file["tiles"].append(tile)
+    assert b.at == len(data)
+    return file
+
+
+class Ans:
+    """Section 3: asymmetric numeral system, 64-bit state, 32-bit words, 24-bit frequencies."""
+
+    def __init__(self, payload: bytes):
+        payload += bytes(-len(payload) % 4)
+        self.words = [int.from_bytes(payload[i : i + 4], "little") for i in range(0, len(payload), 4)]
+        self.state = 0
+        self.refill()
+        self.refill()
+
+    def refill(self) -> None:
+        if self.state < 1 << 32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def symbol(self, starts: list[int]) -> int:
+        """starts: the cumulative frequencies 0..2^24."""
+        quantile = self.state & 0xFFFFFF
+        low, high = 0, len(starts) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if starts[middle] <= quantile else (low, middle)
+        self.state = (self.state >> 24) * (starts[low + 1] - starts[low]) + quantile - starts[low]
+        self.refill()
+        return low
+
+
+class ReferenceModel:
+    def __init__(self, path: Path):
+        data = path.read_bytes()
+        self.tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        self.config = json.loads(header["__metadata__"]["config"])
+        flat, self.reach = self.tensors["tables.frequencies"], self.tensors["tables.reach"]
+        self.starts: list[list[int]] = []
+        at = 0
+        for reach in self.reach:
+            size = 2 * int(reach) + 2 if reach else 0
+            self.starts.append([0, *np.cumsum(flat[at : at + size]).tolist()])
+            at += size
+
+    def symbols(self, ans: Ans, indices: np.ndarray) -> np.ndarray:
+        """Section 3: by index, then in raster order; what was escaped follows."""
+        flat, out = indices.ravel().tolist(), [0] * indices.size
+        escaped = []
+        for index in range(64):
+            reach = int(self.reach[index])
+            if not reach:
+                continue
+            for place, other in enumerate(flat):
+                if other == index:
+                    out[place] = ans.symbol(self.starts[index]) - reach
+                    if out[place] > reach:
+                        escaped.append(place)
+        for place in escaped:
+            out[place] = ans.symbol(list(range(0, (1 << 24) + 1, 256))) - 32767
+        return np.array(out, np.int64).reshape(indices.shape)
+
+    def rows(self, name: str, position: int) -> np.ndarray:
+        rows = self.tensors[f"exact.{name}"].astype(np.int64)
+        low, part = divmod(position * (len(rows) - 1), 9900)
+        high = min(low + 1, len(rows) - 1)
+        return (rows[low] * (9900 - part) + rows[high] * part) // 9900
+
+    def layer(self, name: str, x: np.ndarray, position: int, top: int) -> np.ndarray:
+        weight = self.tensors[f"exact.{name}.weight"].astype(np.int64)
+        k = weight.shape[-1]
+        padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(1, 2))
+        sums = np.einsum("ihwkl,oikl->ohw", windows, weight) + self.rows(f"{name}.bias", position)[:, None, None]
+        return np.clip(sums >> self.tensors[f"exact.{name}.shift"].astype(np.int64)[:, None, None], 0, top)
+
+    def scale_indices(self, z: np.ndarray, position: int) -> np.ndarray:
+        x = z.clip(-127, 127)
+        for number, (_, up) in enumerate(TRUNK):
+            x = self.layer(f"trunk.{number}", x, position, 255)
+            if up:
+                c, h, w = x.shape
+                x = x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
+        return self.layer("head", x, position, 63)
+
+    def decode(self, data: bytes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """(z, scale indices, symbols) of every tile."""
+        file = parse(data)
+        position = file["quality"] - 100
+        padded = [-(-side // 64) * 64 for side in (file["height"], file["width"])]
+        side = file["tile"] or max(padded)
+        result = []
+        tiles = iter(file["tiles"])
+        for top in range(0, padded[0], side):
+            for left in range(0, padded[1], side):
+                h, w = min(side, padded[0] - top), min(side, padded[1] - left)
+                ans = Ans(next(tiles))
+                z_index = np.clip((self.rows("z_index", position) + 2048) // 4096, 0, 63)
+                shape = (self.config["hyper_channels"], h // 64, w // 64)
+                z = self.symbols(ans, np.broadcast_to(z_index[:, None, None], shape))
+                indices = self.scale_indices(z, position)
+                result.append((z, indices, self.symbols(ans, indices)))
+                assert ans.state == 0
+                assert not ans.words
+        return result

@@ -1,0 +1,166 @@
+"""The promise: the commands do what people expect, and a bad file costs one line and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from aecodec.cli import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(small_weights: Path) -> Run:
+    def call(*args: object, stdin: bytes | None = None) -> Result:
+        words = [str(a) for a in args]
+        if words[0] in ("compress", "decompress"):
+            words += ["--model", str(small_weights), "--device", "cpu"]
+        return CliRunner().invoke(main, words, input=stdin)
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    """a.png, b.jpg and sub/c.png; broken.png is none."""
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    Image.fromarray(photo[:40, :60]).save(tmp_path / "b.jpg")
+    (tmp_path / "sub").mkdir()
+    Image.fromarray(photo[:, :, 0]).save(tmp_path / "sub" / "c.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    return tmp_path
+
+
+def names(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_there_and_back(run: Run, folder: Path, photo: np.ndarray) -> None:
+    before = names(folder)
+    result = run("compress", folder / "a.png", "-q", "90")
+    assert result.exit_code == 0, result.output
+    assert "144x96" in result.stdout
+    assert "bpp" in result.stdout
+    assert names(folder) == before | {"a.aec"}
+    result = run("decompress", folder / "a.aec", "-o", folder / "back.png")
+    assert result.exit_code == 0, result.output
+    back = np.asarray(Image.open(folder / "back.png"))
+    assert back.shape == photo.shape
+    assert np.abs(back.astype(int) - photo).mean() < 20
+
+
+def test_nothing_is_overwritten_without_force(run: Run, folder: Path) -> None:
+    run("compress", folder / "a.png")
+    first = (folder / "a.aec").read_bytes()
+    result = run("compress", folder / "a.png", "-q", "5")
+    assert result.exit_code == 1
+    assert "a.aec exists; use -f" in result.stderr
+    assert (folder / "a.aec").read_bytes() == first
+    result = run("decompress", folder / "a.aec")  # a.png, the original, is there
+    assert result.exit_code == 1
+    assert run("compress", folder / "a.png", "-q", "5", "-f").exit_code == 0
+    assert len((folder / "a.aec").read_bytes()) < len(first)
+
+
+def test_two_inputs_never_share_a_result(run: Run, folder: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo).save(folder / "a.jpg")
+    result = run("compress", folder / "a.png", folder / "a.jpg", "-f")
+    assert result.exit_code == 1
+    assert "already the result of another input" in result.stderr
+    assert run("compress", folder / "a.png", "-o", folder / "a.png", "-f").exit_code == 1
+    assert Image.open(folder / "a.png").size == (144, 96)
+
+
+def test_one_bad_file_does_not_stop_the_others(run: Run, folder: Path) -> None:
+    result = run("compress", folder / "broken.png", folder / "missing.png", folder / "a.png", "-o", folder / "out")
+    assert result.exit_code == 1
+    complaints = result.stderr.splitlines()
+    assert len(complaints) == 3
+    assert "broken.png" in complaints[0]
+    assert "missing.png: No such file" in complaints[1]
+    assert complaints[2] == "2 of 3 failed"
+    assert names(folder / "out") == {"a.aec"}
+
+
+def test_folders_keep_their_tree(run: Run, folder: Path) -> None:
+    assert run("compress", folder).exit_code == 1
+    (folder / "broken.png").unlink()
+    result = run("compress", "-r", folder, "-o", folder / "out")
+    assert result.exit_code == 0, result.output
+    assert names(folder / "out") == {"a.aec", "b.aec", "sub/c.aec"}
+    result = run("decompress", "-r", folder / "out", "-o", f"{folder}/back/")
+    assert result.exit_code == 0, result.output
+    assert names(folder / "back") == {"a.png", "b.png", "sub/c.png"}
+    assert Image.open(folder / "back" / "sub" / "c.png").mode == "L"
+
+
+def test_pipes(run: Run, folder: Path) -> None:
+    result = run("compress", "-", stdin=(folder / "a.png").read_bytes())
+    assert result.exit_code == 0
+    back = run("decompress", "-", stdin=result.stdout_bytes)
+    assert Image.open(io.BytesIO(back.stdout_bytes)).size == (144, 96)
+    assert run("compress", folder / "a.png", folder / "b.jpg", "-o", "-").exit_code == 1
+
+
+def test_the_suffix_decides_the_format(run: Run, folder: Path) -> None:
+    run("compress", folder / "a.png")
+    for suffix, kind in ((".jpg", "JPEG"), (".webp", "WEBP"), (".tif", "TIFF"), (".bmp", "BMP")):
+        target = folder / f"out{suffix}"
+        assert run("decompress", folder / "a.aec", "-o", target).exit_code == 0
+        assert Image.open(target).format == kind
+    result = run("decompress", folder / "a.aec", "-o", folder / "out.xyz")
+    assert result.exit_code == 1
+    assert "'.xyz'" in result.stderr
+    assert not (folder / "out.xyz").exists()
+
+
+def test_bad_files_give_one_line_and_no_output(run: Run, folder: Path) -> None:
+    run("compress", folder / "a.png")
+    good = (folder / "a.aec").read_bytes()
+    before = names(folder)
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 4
+    for bad in (b"", good[:20], good[:-3], bytes(flipped), (folder / "a.png").read_bytes(), good + b"more"):
+        (folder / "bad.aec").write_bytes(bad)
+        result = run("decompress", folder / "bad.aec")
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert "bad.aec: " in result.stderr
+        assert "Traceback" not in result.output
+        assert names(folder) == before | {"bad.aec"}
+        assert run("info", folder / "bad.aec").exit_code == 1
+
+
+def test_info_tells_what_the_file_says(run: Run, folder: Path) -> None:
+    run("compress", folder / "a.png", "-q", "33.25")
+    facts = json.loads(run("info", "--json", folder / "a.aec").stdout)
+    assert (facts["width"], facts["height"], facts["quality"]) == (144, 96, 33.25)
+    assert facts["bytes"] == (folder / "a.aec").stat().st_size
+    assert "33.25" in run("info", folder / "a.aec").stdout
+
+
+def test_bad_arguments_are_explained(run: Run, folder: Path) -> None:
+    assert run("compress", folder / "a.png", "-q", "101").exit_code == 2
+    result = CliRunner().invoke(main, ["compress", str(folder / "a.png"), "--device", "nonsense"])
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_module_and_version() -> None:
+    shown = subprocess.run([sys.executable, "-m", "aecodec", "--version"], capture_output=True, text=True, check=True)
+    assert "aecodec" in shown.stdout
+
+
+def test_importing_does_not_load_torch() -> None:
+    code = "import sys, aecodec, aecodec.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

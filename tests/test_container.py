@@ -1,0 +1,121 @@
+"""The promise: what is not a whole, undamaged file is refused with a reason, before memory is spent on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_decoder import parse
+
+from aecodec import container
+from aecodec.container import File, Header, read, read_header, write
+from aecodec.errors import FormatError, LimitError
+
+PLAIN = File(Header(768, 512, 3, b"\1\2\3\4", 5000), {}, [b"payload"])
+TILED = File(
+    Header(2000, 1100, 4, b"\1\2\3\4", 5025, tile=1024),
+    {"ALPH": b"alpha", "exif": b"e" * 300, "abcd": b""},
+    [b"one", b"", b"three" * 100, b"4"],
+)
+
+
+def test_files_come_back() -> None:
+    for file in (PLAIN, TILED):
+        assert read(write(file)) == file
+        assert read_header(write(file)) == file.header
+
+
+def test_the_reference_parser_agrees() -> None:
+    for file in (PLAIN, TILED):
+        parsed = parse(write(file))
+        header = file.header
+        assert (parsed["width"], parsed["height"], parsed["channels"]) == (header.width, header.height, header.channels)
+        assert (parsed["model"], parsed["quality"], parsed["tile"]) == (header.model_id, header.quality, header.tile)
+        assert parsed["chunks"] == dict(file.chunks)
+        assert parsed["tiles"] == list(file.tiles)
+
+
+def test_a_plain_picture_costs_24_bytes() -> None:
+    assert len(write(PLAIN)) - len(PLAIN.tiles[0]) <= 24
+
+
+def test_the_format_page_quotes_the_constants() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+    assert " ".join(f"{byte:02X}" for byte in container.MAGIC) in page
+    for name in container.KNOWN_CHUNKS:
+        assert f"`{name}`" in page
+    for number in (container.VERSION, container.TILE_UNIT, container.MAX_CHUNKS, container.QUALITY_MAX):
+        assert re.search(rf"\b{number}\b", page)
+
+
+@pytest.mark.parametrize("file", [PLAIN, TILED], ids=["plain", "tiled"])
+def test_every_flipped_bit_is_detected(file: File) -> None:
+    data = write(file)
+    for place in range(len(data)):
+        for bit in range(8):
+            broken = bytearray(data)
+            broken[place] ^= 1 << bit
+            with pytest.raises((FormatError, LimitError)):
+                read(bytes(broken))
+
+
+@pytest.mark.parametrize("file", [PLAIN, TILED], ids=["plain", "tiled"])
+def test_every_truncation_is_detected(file: File) -> None:
+    data = write(file)
+    for size in range(len(data)):
+        with pytest.raises(FormatError):
+            read(data[:size])
+    with pytest.raises(FormatError):
+        read(data + b"\0")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.booleans())
+def test_no_bytes_crash_the_reader(data: bytes, with_magic: bool) -> None:
+    with pytest.raises((FormatError, LimitError)):
+        read(container.MAGIC + b"\x12" + data if with_magic else data)
+
+
+def test_reasons_are_named() -> None:
+    def reason(data: bytes, **options: int) -> str:
+        with pytest.raises((FormatError, LimitError)) as caught:
+            read(data, **options)
+        return str(caught.value)
+
+    assert "empty" in reason(b"")
+    assert "not an .aec file" in reason(b"\x89PNG\r\n\x1a\n")
+    assert "truncated" in reason(write(PLAIN)[:9])
+    assert "version 2" in reason(container.MAGIC + b"\x22" + write(PLAIN)[6:])
+    assert "limit of 1000" in reason(write(PLAIN), pixel_limit=1000)
+    assert "tile 0" in reason(write(PLAIN)[:-5] + b"xxxxx")
+    assert "ABCD" in reason(write(File(PLAIN.header, {"ABCD": b""}, PLAIN.tiles)))
+
+
+def test_absurd_dimensions_are_refused_before_anything_is_allocated() -> None:
+    for width, height, tile in ((2**35 - 1, 2**35 - 1, 0), (2**30, 2**30, 64)):
+        header = Header(width, height, 3, b"abcd", 100, tile)
+        rows, columns = header.tile_grid
+        if rows * columns == 1:
+            with pytest.raises(LimitError):
+                read(write(File(header, {}, [b""])))
+        else:
+            kind = bytes([0x10 | container.TILED | 2])
+            size = container.encode_varint(width) + container.encode_varint(height) + b"\x64\x00\x01"
+            with pytest.raises(FormatError, match="cannot be in"):
+                read(container.MAGIC + kind + b"abcd" + size + b"\0" * 50)
+
+
+def test_impossible_headers_are_refused() -> None:
+    for header in (
+        Header(0, 5, 3, b"abcd", 100),
+        Header(5, 0, 3, b"abcd", 100),
+        Header(5, 5, 3, b"abcd", 99),
+        Header(5, 5, 3, b"abcd", 10001),
+    ):
+        with pytest.raises(FormatError, match="impossible"):
+            read(write(File(header, {}, [b""])))
+    with pytest.raises(FormatError, match="do not make"):
+        write(File(PLAIN.header, {}, []))

@@ -1,0 +1,192 @@
+"""The promise: a run goes on exactly where it stopped, and what is exported is what was trained."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import SMALL
+from PIL import Image
+
+from aecodec import AecodecError, ModelError
+from aecodec.cli import main
+from aecodec.codec import Codec
+from aecodec.networks import Aec1, network_input, scale_of_index, shuffle, unshuffle
+from aecodec.training import loop
+from aecodec.training.data import block_covariance, load_tiles, random_patches
+from aecodec.training.export import export
+from aecodec.training.objective import laplace_bits, measure
+
+FAST = {"batch": 2, "patch": 64, "warmup": 4}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five 512x512 pictures, and one that cannot be read."""
+    folder = tmp_path_factory.mktemp("photos")
+    y, x = np.mgrid[:512, :512]
+    for number, name in enumerate("abcde"):
+        waves = np.sin(x / (5 + number)) + np.cos(y / (9 + 2 * number))
+        rng = np.random.default_rng(number)
+        pixels = 128 + 50 * waves[:, :, None] + rng.normal(0, 4, (512, 512, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{name}.png")
+    (folder / "small.png").write_bytes((folder / "a.png").read_bytes()[:500])
+    return folder
+
+
+def run(photos: Path, folder: Path, **options: object) -> dict:
+    options = {"changes": FAST, "report_every": 4, "model_config": SMALL, "say": lambda line: None} | options
+    return torch.load(loop.train([photos], folder, **options), weights_only=True)  # type: ignore[arg-type]
+
+
+def assert_same(a: object, b: object) -> None:
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)  # type: ignore[arg-type]
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()  # type: ignore[attr-defined]
+        for key in a:
+            if key != "seconds":
+                assert_same(a[key], b[key])  # type: ignore[index]
+    elif isinstance(a, list | tuple):
+        for x, y in zip(a, b, strict=True):  # type: ignore[call-overload]
+            assert_same(x, y)
+    else:
+        assert a == b
+
+
+def test_a_resumed_run_is_the_uninterrupted_run(photos: Path, tmp_path: Path) -> None:
+    whole = run(photos, tmp_path / "whole", steps=8)
+    run(photos, tmp_path / "parts", steps=3)
+    parts = run(photos, tmp_path / "parts", steps=8)
+    assert whole["step"] == 8
+    assert_same(whole, parts)
+    decayed = run(photos, tmp_path / "whole", decay=4)
+    run(photos, tmp_path / "parts", decay=4, minutes=0.0)  # stops at once
+    assert_same(decayed, run(photos, tmp_path / "parts", decay=4))
+
+
+def test_decay_leaves_the_trunk_alone(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, steps=4)
+    before = (tmp_path / "trunk.pt").read_bytes()
+    state = run(photos, tmp_path, decay=4)
+    assert state["step"] == 8
+    assert state["optimisers"][0]["param_groups"][0]["lr"] == pytest.approx(loop.TrainingConfig.muon_rate / 4)
+    assert (tmp_path / "trunk.pt").read_bytes() == before
+    with (tmp_path / "decay.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["8"]
+    assert float(rows[0]["bpp@1.0"]) > float(rows[0]["bpp@0.0"]) > 0
+    assert Image.open(tmp_path / "curves.png").size[0] > 500
+
+
+def test_training_lowers_the_objective_on_held_out_tiles(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, steps=40)
+    with (tmp_path / "trunk.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["J@0.6"]) < float(rows[0]["J@0.6"])
+    assert int(rows[-1]["skipped"]) == 0
+
+
+def test_a_signal_stops_between_two_steps(photos: Path, tmp_path: Path) -> None:
+    def interrupt(line: str) -> None:
+        if line.startswith("step"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "a", steps=8, say=interrupt)
+    resumed = run(photos, tmp_path / "a", steps=8)
+    assert_same(resumed, run(photos, tmp_path / "b", steps=8))
+
+
+def test_a_monstrous_gradient_is_skipped(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(photos, tmp_path, steps=4)
+    true_loss = loop.loss_per_patch
+    monkeypatch.setattr(loop, "loss_per_patch", lambda *args: 1000 * true_loss(*args))
+    state = run(photos, tmp_path, steps=5)
+    assert int(state["skips"]) == 1
+    monkeypatch.setattr(loop, "loss_per_patch", lambda *args: float("nan") * true_loss(*args))
+    state = run(photos, tmp_path, steps=6)
+    assert int(state["skips"]) == 2
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_without_a_trunk_there_is_nothing_to_decay_from(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(AecodecError, match="no trunk"):
+        run(photos, tmp_path, decay=4)
+    with pytest.raises(AecodecError, match="neither a folder nor a tar"):
+        run(photos / "a.png", tmp_path, steps=1)
+
+
+def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, steps=30)
+    path = tmp_path / "model.safetensors"
+    runner = CliRunner()
+    result = runner.invoke(main, ["export", str(tmp_path / "trunk.pt"), str(photos), "-o", str(path)])
+    assert result.exit_code == 0, result.output
+    codec = Codec("cpu", path)
+    network = Aec1(SMALL)
+    network.load_state_dict(torch.load(tmp_path / "trunk.pt", weights_only=True)["average"])
+    picture = np.asarray(Image.open(photos / "a.png"))[:256, :256]
+    for quality in (30, 70):
+        position = torch.tensor([(quality - 1) / 99])
+        estimate = measure(
+            network, network_input(torch.from_numpy(picture).permute(2, 0, 1)[None]), position, noise=False
+        )
+        size = len(codec.compress(picture, quality))
+        # Tables fitted to the symbols and rate-distortion optimised rounding make files smaller than the estimate.
+        assert 0.4 * estimate.bpp.item() < 8 * (size - 24) / 256**2 < 1.05 * estimate.bpp.item() + 0.05
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        export(path, [photos], tmp_path / "x.safetensors", say=lambda line: None)
+
+
+def test_the_held_out_tiles_do_not_train(photos: Path) -> None:
+    training, held_out, skipped = load_tiles([photos])
+    assert (len(training), len(held_out), skipped) == (4, 1, 1)
+
+
+def test_patches_are_flipped_and_transposed_windows_of_tiles() -> None:
+    tiles = torch.arange(2 * 3 * 512 * 512).remainder(251).to(torch.uint8).view(2, 3, 512, 512)
+    patches = shuffle(random_patches(tiles, 16, 64, torch.Generator().manual_seed(0)), 8)
+    assert patches.shape == (16, 3, 64, 64)
+    levels = ((patches + 0.5) * 255).round().long()
+    steps = {int((levels[b, 0, 1, 1] - levels[b, 0, 0, 1]) % 251) for b in range(16)}
+    # A step down is a step of a row (512) or of a column (1), in either direction.
+    assert steps <= {512 % 251, -512 % 251, 1, 250}
+    assert len(steps) == 4
+
+
+def test_unshuffle_is_undone_and_is_torchs_own() -> None:
+    x = torch.rand(2, 6, 16, 24)
+    assert torch.equal(unshuffle(x, 8), torch.nn.functional.pixel_unshuffle(x, 8))
+    assert torch.equal(shuffle(unshuffle(x, 4), 4), x)
+
+
+def test_covariance_is_that_of_the_blocks() -> None:
+    tiles = torch.randint(0, 256, (3, 3, 512, 512), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    covariance = block_covariance(tiles, torch.Generator().manual_seed(2), count=20_000)
+    off = covariance - torch.diag(covariance.diag())
+    torch.testing.assert_close(covariance.diag(), torch.full((768,), 1 / 12).double(), rtol=0.05, atol=0)
+    assert off.abs().max() < 0.006
+
+
+def test_laplace_bits_are_those_of_a_distribution() -> None:
+    symbols = torch.arange(-4000, 4001).double()
+    for index in (0, 20, 45, 63):
+        scale = scale_of_index(torch.tensor(float(index), dtype=torch.float64))
+        total = torch.exp2(-laplace_bits(symbols, scale)[laplace_bits(symbols, scale) < 29]).sum()
+        assert total.item() == pytest.approx(1, abs=1e-4)
+
+
+def test_optimiser_matrices_share_the_memory_of_the_kernels() -> None:
+    network = Aec1(SMALL).to(memory_format=torch.channels_last)
+    pairs = loop.muon_matrices(network)
+    for kernel, matrix in pairs:
+        matrix.data.fill_(3.0)
+        assert (kernel == 3).all()
+    assert len(pairs) > 20
