@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aecodec.errors import AecodecError, FormatError, LimitError, ModelError
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 
     from aecodec.codec import Codec
     from aecodec.picture import Source
+    from aecodec.shards import Archive
 
 __version__ = "0.1.0"
-__all__ = ["AecodecError", "Codec", "FormatError", "LimitError", "ModelError", "compress", "decompress"]
+__all__ = ["AecodecError", "Codec", "FormatError", "LimitError", "ModelError", "compress", "decompress", "open_archive"]
 
 
 def compress(image: Source, quality: float = 50.0) -> bytes:
@@ -31,6 +34,13 @@ def compress(image: Source, quality: float = 50.0) -> bytes:
 def decompress(data: bytes) -> Image.Image:
     """The Pillow image in the bytes of an .aec file, on the best device. See `Codec.decompress`."""
     return _default_codec().decompress(data)
+
+
+def open_archive(path: str | Path, device: str = "auto", model: str | Path | None = None) -> Archive:
+    """An archive, to be read as a mapping from names. See `shards.Archive`; `archive.create` makes one."""
+    from aecodec.shards import Archive
+
+    return Archive(path, device, model)
 
 
 @lru_cache(maxsize=1)
@@ -46,4 +56,6 @@ def __getattr__(name: str) -> Any:
         from aecodec.codec import Codec
 
         return Codec
+    if name == "archive":
+        return importlib.import_module("aecodec.archive")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 import aecodec
-from aecodec import container, files
+from aecodec import archive_cli, container, files
 from aecodec.errors import AecodecError, ModelError
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
@@ -25,6 +25,9 @@ PATH = click.Path(path_type=Path, allow_dash=True)
 @click.version_option(aecodec.__version__)
 def main() -> None:
     """Learned image compression: small files that decode to the same symbols on every machine."""
+
+
+main.add_command(archive_cli.archive)
 
 
 def _file_options(command: Callable[..., None]) -> Callable[..., None]:
