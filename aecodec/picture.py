@@ -66,7 +66,9 @@ def load(source: Source) -> Picture:
         raise LimitError(str(error)) from error
     except UnidentifiedImageError as error:
         raise AecodecError("not a picture in a format that Pillow can read") from error
-    except (SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's: not found, no permission
         raise AecodecError(f"damaged picture ({error})") from error
 
 
