@@ -178,7 +178,8 @@ def create(
     names = iter([single]) if single else (name for i in itertools.count() if (name := f"{i:05}.zip") not in taken)
     jobs = [Shard(str(source_folder), str(folder), next(names), part) for part in parts]
     report.bytes_total = sum(entry.size for part in parts for entry in part)
-    folder.discard_temporaries()
+    for job in jobs:
+        folder.discard_temporaries(job.name)
 
     def advanced() -> None:
         report.seconds = time.monotonic() - started

@@ -41,7 +41,7 @@ FAILED = "failed"  # could not be read
 STORED = (PICTURE, ORIGINAL, OTHER, FOLDER)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What the manifest says of one source file.
 
@@ -85,7 +85,7 @@ def write_manifest(shard: zipfile.ZipFile, settings: Mapping[str, Any], records:
     shard.writestr(member_info(MANIFEST, 0), json.dumps(content, ensure_ascii=False, indent=0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One source file in an archive: its record, and where its bytes are."""
 

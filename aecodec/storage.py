@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from aecodec.errors import AecodecError
 TEMPORARY = ".aecodec-tmp"  # suffix of what is being uploaded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Something below a folder.
 
@@ -98,9 +99,9 @@ class LocalFolder:
     def make_folder(self, name: str) -> None:
         (self.root / name).mkdir(parents=True, exist_ok=True)
 
-    def discard_temporaries(self) -> None:
-        """Removes what writes that were killed have left."""
-        for path in self.root.glob(".*.zip.*.tmp"):
+    def discard_temporaries(self, name: str) -> None:
+        """Removes what writes of this file that were killed have left."""
+        for path in self.root.glob(f".{glob.escape(name)}.*.tmp"):
             path.unlink(missing_ok=True)
 
 
@@ -170,13 +171,10 @@ class RemoteFolder:
     def make_folder(self, name: str) -> None:
         self._fs.makedirs(self._path(name), exist_ok=True)
 
-    def discard_temporaries(self) -> None:
-        """Removes what uploads that were killed have left."""
-        if self._fs.isdir(self._root):
-            leftovers: Iterable[str] = self._fs.ls(self._root, detail=False)
-            for path in leftovers:
-                if path.endswith(".zip" + TEMPORARY):
-                    self._fs.rm_file(path)
+    def discard_temporaries(self, name: str) -> None:
+        """Removes what an upload of this file that was killed has left."""
+        if self._fs.exists(self._path(name) + TEMPORARY):
+            self._fs.rm_file(self._path(name) + TEMPORARY)
 
 
 Folder = LocalFolder | RemoteFolder
