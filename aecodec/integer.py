@@ -147,7 +147,7 @@ class IntegerConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(rows, outputs))
         self.input_steps = input_steps
         self.top = top
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
 
     def exponent(self) -> Tensor:
         """Exponent e per output channel, (O,) float: the weight's step is 2^-e, as fine as int8 and the bound allow."""

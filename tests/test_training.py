@@ -116,8 +116,19 @@ def test_a_monstrous_gradient_is_skipped(photos: Path, tmp_path: Path, monkeypat
     assert all(torch.isfinite(value).all() for value in state["model"].values())
 
 
+def test_tuning_changes_the_synthesis_alone(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path, steps=4)
+    decayed = run(photos, tmp_path, decay=4)
+    run(photos, tmp_path, tune=6, minutes=0.0)  # stops at once
+    tuned = run(photos, tmp_path, tune=6)
+    assert tuned["step"] == 14
+    for name, value in decayed["average"].items():
+        same = torch.equal(value, tuned["average"][name])
+        assert same != name.startswith("synthesis."), name
+
+
 def test_without_a_trunk_there_is_nothing_to_decay_from(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(AecodecError, match="no trunk"):
+    with pytest.raises(AecodecError, match=r"trunk\.pt: nothing to decay from"):
         run(photos, tmp_path, decay=4)
     with pytest.raises(AecodecError, match="neither a folder nor a tar"):
         run(photos / "a.png", tmp_path, steps=1)

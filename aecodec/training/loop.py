@@ -27,8 +27,10 @@ from tqdm import tqdm
 from aecodec.errors import AecodecError
 from aecodec.networks import Aec1, ModelConfig, network_input, rate_distortion_lambda
 from aecodec.training.data import block_covariance, load_tiles, random_patches
+from aecodec.training.export import export
 from aecodec.training.objective import loss_per_patch, measure
 from aecodec.training.plot import plot_run
+from aecodec.weights import Model
 
 VALIDATION_POSITIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 VALIDATION_TILES = 32
@@ -45,6 +47,7 @@ class TrainingConfig:
     adam_rate: float = 5e-3  # the rest: gains and biases
     linear_factor: float = 0.01  # both linear paths learn this much slower: a run without it diverged
     warmup: int = 100  # steps
+    tune_factor: float = 0.1  # of the learning rates, at the start of tuning
     ema: float = 0.999  # the average that is evaluated and shipped
     seed: int = 0
 
@@ -87,7 +90,9 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
 
 
 @torch.no_grad()
-def validate(model: Aec1, tiles: Tensor, quantise: bool = True) -> list[dict[str, float]]:
+def validate(
+    model: Aec1, tiles: Tensor, *, quantise: bool = True, rounding: Tensor | None = None
+) -> list[dict[str, float]]:
     """bpp, PSNR (dB, mean over tiles) and J = bpp + lambda * 255^2 * MSE at each of VALIDATION_POSITIONS.
 
     tiles: (N, 3, T, T) uint8; the middle 256x256 of at most 32 of them is coded.
@@ -99,7 +104,7 @@ def validate(model: Aec1, tiles: Tensor, quantise: bool = True) -> list[dict[str
     for at in VALIDATION_POSITIONS:
         position = torch.full((len(x),), at, device=x.device)
         with torch.autocast(x.device.type, torch.bfloat16):
-            m = measure(model, x, position, noise=False, quantise=quantise)
+            m = measure(model, x, position, noise=False, quantise=quantise, rounding=rounding)
         lambdas = rate_distortion_lambda(model.config, position)
         rows.append(
             {
@@ -118,6 +123,7 @@ def train(
     steps: int | None = None,
     minutes: float | None = None,
     decay: int | None = None,
+    tune: int | None = None,
     device: str = "cpu",
     model_config: ModelConfig | None = None,
     changes: Mapping[str, int | float] | None = None,
@@ -132,6 +138,8 @@ def train(
         run: folder of the run, made if it is missing.
         steps, minutes: stop the trunk at this step, or after this time; both None: until interrupted.
         decay: decay from the trunk over this many steps instead.
+        tune: after a decay, tune the synthesis alone over this many steps, on latents rounded as the encoder rounds
+            them ("soft then hard", Guo et al., ICML 2021).
         model_config: of a new run; a resumed run keeps its own.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
     Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures or a decay is
@@ -139,18 +147,20 @@ def train(
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
-    trunk_path, decay_path = run / "trunk.pt", run / "decay.pt"
-    path = trunk_path if decay is None else decay_path
+    phase, parent = ("tune", "decay") if tune else ("decay", "trunk") if decay else ("trunk", "trunk")
+    path, parent_path = run / f"{phase}.pt", run / f"{parent}.pt"
 
     state: dict[str, Any] | None = None
-    if trunk_path.exists():
-        state = torch.load(trunk_path, map_location="cpu", weights_only=True)
-    if decay is not None:
+    if parent_path.exists():
+        state = torch.load(parent_path, map_location="cpu", weights_only=True)
+    if phase != parent:
         if state is None:
-            raise AecodecError(f"{trunk_path}: no trunk to decay from; train one first")
-        state["decay"] = {"start": state["step"], "steps": decay}
-        if decay_path.exists():
-            begun = torch.load(decay_path, map_location="cpu", weights_only=True)
+            raise AecodecError(f"{parent_path}: nothing to {phase} from")
+        state["decay"] = {"start": state["step"], "steps": tune or decay}
+        if tune:
+            state["model"] = state["average"]
+        if path.exists():
+            begun = torch.load(path, map_location="cpu", weights_only=True)
             if begun["decay"] == state["decay"]:
                 state = begun
 
@@ -193,6 +203,13 @@ def train(
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     last_step = decaying["start"] + decaying["steps"] if decaying else steps
+    peak, rounding = 1.0, None
+    if tune:
+        peak = settings.tune_factor
+        model.requires_grad_(False).synthesis.requires_grad_(True)
+        weights = parent_path.with_suffix(".safetensors")
+        export(parent_path, sources, weights, say=say)
+        rounding = Model(weights, torch.device(device)).rounding
     compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
 
     def save() -> None:
@@ -216,7 +233,7 @@ def train(
         )
 
     def report(loss: float, rate: float) -> None:
-        rows = validate(average, held_out)
+        rows = validate(average, held_out, rounding=rounding)
         line = f"step {step}  {seconds / 60:.1f} min  {rate:.1f} patches/s  loss {loss:.3f}  skipped {int(skips)}"
         say(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
         log = run / f"{path.stem}.csv"
@@ -239,13 +256,13 @@ def train(
                 break
             factor = min(1.0, (step + 1) / settings.warmup)
             if decaying:
-                factor = 1 - (step - decaying["start"]) / decaying["steps"]
+                factor = peak - peak * (step - decaying["start"]) / decaying["steps"]
             set_rates(optimisers, settings, factor)
 
             x = random_patches(training, settings.batch, settings.patch, generator)
             position = torch.rand(settings.batch, device=device, generator=generator)
             with torch.autocast(x.device.type, torch.bfloat16):
-                measures = compiled(model, x, position, noise=True)
+                measures = compiled(model, x, position, noise=not tune, rounding=rounding)
             loss = loss_per_patch(model, measures, position).mean()
             loss.backward()
 
@@ -260,8 +277,7 @@ def train(
             skips += ~usual
 
             for kernel, matrix in matrices:
-                assert kernel.grad is not None  # every kernel takes part in every step
-                matrix.grad = kernel.grad.permute(0, 2, 3, 1).flatten(1)
+                matrix.grad = None if kernel.grad is None else kernel.grad.permute(0, 2, 3, 1).flatten(1)
             for optimiser in optimisers:
                 optimiser.step()
             model.zero_grad(set_to_none=True)

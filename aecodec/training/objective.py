@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aecodec.codec import quantise as round_as_encoder
 from aecodec.integer import round_through
 from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
 
@@ -34,35 +35,49 @@ def laplace_bits(residual: Tensor, scale: Tensor) -> Tensor:
     return -(inner - far).clamp_min(LIKELIHOOD_FLOOR).log2()
 
 
-def measure(model: Aec1, x: Tensor, position: Tensor, *, noise: bool, quantise: bool = True) -> Measures:
+def measure(
+    model: Aec1,
+    x: Tensor,
+    position: Tensor,
+    *,
+    noise: bool,
+    quantise: bool = True,
+    rounding: Tensor | None = None,
+) -> Measures:
     """Codes a batch in the model's own estimate.
 
     Distortion comes from rounded latents (straight-through gradients); with `noise` the rate comes from latents with
     additive uniform noise, which is differentiable (Balle et al., ICLR 2017), otherwise from the rounded ones.
 
     x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. position: (B,) in 0..1.
-    quantise: whether the integer path is rounded.
+    quantise: whether the integer path is rounded. rounding: thresholds of `Tables.rounding`, to round latents as the
+    encoder does; None rounds to the nearest.
     """
     entropy = model.entropy_model
-
-    def rate_sample(v: Tensor) -> Tensor:
-        return v + torch.rand_like(v) - 0.5 if noise else round_through(v)
 
     y = model.analysis(x) * model.encoder_gain(position)
     z = entropy.hyper_latents(y)
     z_scale = scale_of_index(model.scale_model.z_scale_index(position, quantise))
-    bits = laplace_bits(rate_sample(z), z_scale).sum((1, 2, 3))
+    z_hat = round_through(z)
+    bits = laplace_bits(z + torch.rand_like(z) - 0.5 if noise else z_hat, z_scale).sum((1, 2, 3))
 
-    features, index = model.scale_model(round_through(z), position, quantise)
+    features, index = model.scale_model(z_hat, position, quantise)
     scale = scale_of_index(index)
     mask = first_pass_mask(y)
     mean = entropy.mean_of_first_pass(features, scale.detach())
-    first = torch.where(mask, mean + round_through(y - mean), 0)
+
+    def symbols(residual: Tensor) -> Tensor:
+        if rounding is None:
+            return round_through(residual)
+        return residual + (round_as_encoder(residual, index, rounding) - residual).detach()
+
+    first = torch.where(mask, mean + symbols(y - mean), 0)
     mean = torch.where(mask, mean, entropy.mean_of_second_pass(features, scale.detach(), first))
     residual = y - mean
-    bits = bits + laplace_bits(rate_sample(residual), scale).sum((1, 2, 3))
+    rounded = symbols(residual)
+    bits = bits + laplace_bits(residual + torch.rand_like(residual) - 0.5 if noise else rounded, scale).sum((1, 2, 3))
 
-    y_hat = mean + round_through(residual)
+    y_hat = mean + rounded
     x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
     return Measures(bits / (64 * x.shape[2] * x.shape[3]), (x - x_hat).square().mean((1, 2, 3)))
 

@@ -1,6 +1,6 @@
 """Makes the golden files of a released model, once: python tests/conformance/make.py MODEL
 
-For each picture: NAME.aec, and in expected.json the SHA-256 of its decoded integers and of its bytes; NAME.png, the decoded pixels.
+For each picture: NAME.aec, NAME.png with the decoded pixels, and in expected.json the SHA-256 of its integers and bytes.
 What is there is never replaced: a released model's files must decode forever.
 """
 
