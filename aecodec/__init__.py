@@ -26,9 +26,12 @@ __version__ = "0.1.0"
 __all__ = ["AecodecError", "Codec", "FormatError", "LimitError", "ModelError", "compress", "decompress", "open_archive"]
 
 
-def compress(image: Source, quality: float = 50.0) -> bytes:
-    """A picture as the bytes of an .aec file, with the default model on the best device. See `Codec.compress`."""
-    return _default_codec().compress(image, quality)
+def compress(image: Source, quality: float | None = None, **wishes: Any) -> bytes:
+    """A picture as the bytes of an .aec file, with the default model on the best device.
+
+    quality: 1..100, 50 if nothing else is asked for. wishes: bpp, size, psnr, min_psnr. See `Codec.compress`.
+    """
+    return _default_codec().compress(image, quality, **wishes)
 
 
 def decompress(data: bytes) -> Image.Image:

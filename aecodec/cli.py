@@ -14,11 +14,21 @@ import click
 from tqdm import tqdm
 
 import aecodec
-from aecodec import archive_cli, container, files
+from aecodec import archive_cli, container, files, rate
 from aecodec.errors import AecodecError, ModelError
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
 PATH = click.Path(path_type=Path, allow_dash=True)
+
+
+class _Size(click.ParamType):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        try:
+            return rate.parse_size(str(value))
+        except AecodecError as error:
+            self.fail(str(error), param, context)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,15 +57,31 @@ def _file_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @click.argument("photos", nargs=-1, required=True, type=PATH)
-@click.option("-q", "--quality", default=50.0, type=click.FloatRange(1, 100), show_default=True, help="1 to 100.")
+@click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100; 50 if nothing is asked for.")
+@click.option("--bpp", type=float, help="Bits per pixel of each file, at most.")
+@click.option("--size", type=_Size(), metavar="SIZE", help="Size of each file, at most: 200kB, 1.5MB, 64KiB.")
+@click.option("--psnr", type=float, metavar="DB", help="PSNR (RGB) of each picture, at least.")
+@click.option("--min-psnr", type=float, metavar="DB", help="Raise the quality where a picture would be worse.")
 @_file_options
-def compress(photos: Sequence[Path], quality: float, **options: Any) -> None:
+def compress(
+    photos: Sequence[Path],
+    quality: float | None,
+    bpp: float | None,
+    size: int | None,
+    psnr: float | None,
+    min_psnr: float | None,
+    **options: Any,
+) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
+    try:
+        goal = rate.Goal(quality, bpp, size, psnr, min_psnr)
+    except AecodecError as error:
+        raise click.UsageError(str(error)) from error
 
     def one(codec: aecodec.Codec, job: Job) -> tuple[int, int, str]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
         before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
-        data = codec.compress(source, quality)
+        data = codec.compress(source, **vars(goal))
         after = _write(job.target, lambda file: file.write(data))
         header = container.read_header(data)
         return before, after, _describe(header, after)
@@ -223,7 +249,8 @@ def _write(target: Path, write: Callable[[Any], object]) -> int:
 
 
 def _describe(header: container.Header, size: int) -> str:
-    return f"{header.width}x{header.height}  {8 * size / (header.width * header.height):.3f} bpp"
+    bpp = 8 * size / (header.width * header.height)
+    return f"{header.width}x{header.height}  {bpp:.3f} bpp  quality {header.quality / 100:g}"
 
 
 def _size(count: int) -> str:

@@ -6,7 +6,9 @@ decoding   file -> entropy decoder -> hyper latents -> scale indices -> symbols 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +16,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aecodec import container
-from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MAX, QUALITY_MIN, File, Header
+from aecodec import container, rate
+from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
 from aecodec.entropy import ESCAPE_TOP, Indices, Symbols
 from aecodec.errors import AecodecError, FormatError, LimitError
 from aecodec.integer import POSITION_STEPS
 from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, scale_of_index, shuffle
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
+from aecodec.rate import DEFAULT_QUALITY
 from aecodec.weights import DEFAULT, Model, load_released, released_name
 
-DEFAULT_QUALITY = 50.0
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
@@ -51,100 +53,127 @@ class Codec:
         else:
             self.model = load_released(model or DEFAULT, self.device)
 
-    def compress(self, image: Source, quality: float = DEFAULT_QUALITY) -> bytes:
+    def compress(
+        self,
+        image: Source,
+        quality: float | None = None,
+        *,
+        bpp: float | None = None,
+        size: int | None = None,
+        psnr: float | None = None,
+        min_psnr: float | None = None,
+    ) -> bytes:
         """A picture as the bytes of an .aec file.
 
         image: file name, open binary file, Pillow image, or uint8 array (H, W, 3), (H, W) or (H, W, 4).
-        quality: 1..100; fractions count, to a hundredth.
-        Raises AecodecError if the image cannot be read or the quality is out of range, LimitError if it is too large.
+        quality: 1..100; fractions count, to a hundredth. 50 if nothing else is asked for.
+        bpp, size: bits per pixel or bytes of the file, at most; it is filled to 98 % if quality 100 needs so much.
+        psnr: dB of the decoded 8-bit RGB samples, at least; at most 0.1 dB more if quality 1 is not better.
+        min_psnr: dB; the quality is raised where the file would be worse, beyond `bpp` or `size` too.
+        Raises AecodecError if the image cannot be read or no quality gives what is asked for, LimitError if it is too
+        large.
         """
-        return self.compress_batch([image], quality)[0]
+        goal = rate.Goal(quality, bpp, size, psnr, min_psnr)
+        if not goal.needs_search:
+            return self.compress_batch([image], DEFAULT_QUALITY if quality is None else quality)[0]
+        picture = load(image)
+        analysed = list(self._analyse([picture]))  # once for all qualities
+
+        def encode(hundredths: int) -> bytes:
+            return self._write([picture], analysed, hundredths)[0]
+
+        def fidelity(data: bytes) -> float:
+            (decoded,) = self._read([container.read(data, self.pixel_limit)], [None])
+            return rate.psnr(picture.colour, decoded.colour)
+
+        return rate.choose(goal, picture.width * picture.height, encode, fidelity)
 
     def compress_batch(self, images: Sequence[Source], quality: float = DEFAULT_QUALITY) -> list[bytes]:
         """Several pictures at once; tiles of equal shape share passes through the network. See `compress`."""
-        hundredths = _hundredths(quality)
+        hundredths = rate.hundredths(quality)
         pictures = [load(image) for image in images]
-        planes: list[Tensor] = []
-        headers: list[Header] = []
+        return self._write(pictures, self._analyse(pictures), hundredths)
+
+    def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:
+        """The picture in an .aec file, with EXIF, ICC profile and XMP in its `info`; mode L, LA, RGB or RGBA.
+
+        region: (x, y, width, height) in pixels as they are stored, before any EXIF orientation: only this part is
+        decoded; of a tiled picture, only the tiles that it needs.
+        Raises FormatError if the data are not an undamaged .aec file, ModelError if its model is not known, LimitError
+        if it is too large, AecodecError if the region is not inside the picture.
+        """
+        (picture,) = self._read([container.read(data, self.pixel_limit)], [region])
+        return to_image(picture)
+
+    def decompress_batch(self, files: Sequence[bytes]) -> list[Image.Image]:
+        """Several pictures at once; tiles of equal shape and quality share passes through the network."""
+        contents = [container.read(data, self.pixel_limit) for data in files]
+        return [to_image(picture) for picture in self._read(contents, [None] * len(contents))]
+
+    def _analyse(self, pictures: Sequence[Picture]) -> Iterator[tuple[list[_Place], Tensor]]:
+        """The latents of all tiles before gain, (B, M, h, w) in batches of equal shape, and whose they are."""
         for picture in pictures:
             if picture.width * picture.height > self.pixel_limit:
                 raise LimitError(
                     f"{picture.width}x{picture.height} pixels are more than the limit of {self.pixel_limit}; "
                     "raise the limit to compress it"
                 )
-            plane = pad(picture.colour, HYPER_STRIDE)
-            tile = TILE if plane.shape[2] * plane.shape[3] > UNTILED_PIXELS else 0
-            channels = (1 if picture.colour.ndim == 2 else 3) + (picture.alpha is not None)
-            planes.append(plane)
-            headers.append(Header(picture.width, picture.height, channels, self.model.id, hundredths, tile))
-
-        payloads: list[list[bytes]] = [[b""] * len(list(_tiles(header))) for header in headers]
-        jobs = [(p, t, box) for p, header in enumerate(headers) for t, box in enumerate(_tiles(header))]
-        windows = [_window(box, planes[p].shape[2:], ANALYSIS_HALO) for p, _, box in jobs]
-        shapes = [(_inside(box, window), _size(window)) for (_, _, box), window in zip(jobs, windows, strict=True)]
+        headers = [self._header(picture, QUALITY_MIN) for picture in pictures]
+        places = [(p, t) for p, header in enumerate(headers) for t in range(len(_tiles(header)))]
+        boxes = [box for header in headers for box in _tiles(header)]
+        windows = [
+            _window(box, _padded_size(headers[p]), ANALYSIS_HALO) for (p, _), box in zip(places, boxes, strict=True)
+        ]
+        shapes = [(_inside(box, window), _size(window)) for box, window in zip(boxes, windows, strict=True)]
         for batch in _batches(shapes):
-            pixels = torch.cat([planes[jobs[j][0]][:, :, windows[j][0], windows[j][1]] for j in batch])
-            for j, payload in zip(batch, self._encode(pixels, shapes[batch[0]][0], hundredths), strict=True):
-                payloads[jobs[j][0]][jobs[j][1]] = payload
+            inside, size = shapes[batch[0]]
+            pixels = torch.cat([pad(pictures[places[j][0]].colour[windows[j]], size) for j in batch])
+            yield [places[j] for j in batch], self._latents(pixels, inside)
+
+    def _write(
+        self, pictures: Sequence[Picture], analysed: Iterable[tuple[list[_Place], Tensor]], quality: int
+    ) -> list[bytes]:
+        """Files of what `_analyse` found, at a quality in hundredths."""
+        headers = [self._header(picture, quality) for picture in pictures]
+        payloads = [[b""] * len(_tiles(header)) for header in headers]
+        for places, latents in analysed:
+            for (p, t), payload in zip(places, self._encode(latents, quality), strict=True):
+                payloads[p][t] = payload
         return [
             container.write(File(header, _chunks(picture), tiles))
             for header, picture, tiles in zip(headers, pictures, payloads, strict=True)
         ]
 
-    def decompress(self, data: bytes) -> Image.Image:
-        """The picture in an .aec file, with EXIF, ICC profile and XMP in its `info`; mode L, LA, RGB or RGBA.
+    def _header(self, picture: Picture, quality: int) -> Header:
+        channels = (1 if picture.colour.ndim == 2 else 3) + (picture.alpha is not None)
+        whole = Header(picture.width, picture.height, channels, self.model.id, quality)
+        height, width = _padded_size(whole)
+        return replace(whole, tile=TILE) if height * width > UNTILED_PIXELS else whole
 
-        Raises FormatError if the data are not an undamaged .aec file, ModelError if its model is not known, LimitError
-        if it is too large.
-        """
-        return self.decompress_batch([data])[0]
+    def _read(self, files: Sequence[File], regions: Sequence[Region | None]) -> list[Picture]:
+        """Pictures or regions of them. Tiles go through in rows, so that only those of a few rows are ever held."""
+        parts = [_Part(file, self._model_of(file.header), region) for file, region in zip(files, regions, strict=True)]
+        for row in range(max((len(part.rows) for part in parts), default=0)):
+            active = [part for part in parts if row < len(part.rows)]
+            missing = [(part, number) for part in active for number in part.advance(row)]
+            for batch in _batches([(part.key, _size(part.tiles[number])) for part, number in missing]):
+                tiles = [missing[j] for j in batch]
+                part, number = tiles[0]
+                payloads = [part.file.tiles[number] for part, number in tiles]
+                decoded = self._decode(part.model, payloads, _size(part.tiles[number]), part.file.header.quality)
+                for (part, number), latents in zip(tiles, decoded, strict=True):
+                    part.latents[number] = latents
 
-    def decompress_batch(self, files: Sequence[bytes]) -> list[Image.Image]:
-        """Several pictures at once; tiles of equal shape and quality share passes through the network."""
-        contents = [container.read(data, self.pixel_limit) for data in files]
-        # One entry per file: latents and features of the whole picture, filled tile by tile.
-        latents: list[Tensor] = []
-        features: list[Tensor] = []
-        models = [self._model_of(file.header) for file in contents]
-        for file, model in zip(contents, models, strict=True):
-            grid = [
-                -(-side // HYPER_STRIDE) * HYPER_STRIDE // STRIDE for side in (file.header.height, file.header.width)
-            ]
-            config = model.network.config
-            latents.append(torch.empty(1, config.latent_channels, *grid, device=self.device))
-            features.append(torch.empty(1, config.trunk_channels, *grid, device=self.device))
-        jobs = [(f, t, box) for f, file in enumerate(contents) for t, box in enumerate(_tiles(file.header))]
-        keys = [((contents[f].header.quality, contents[f].header.model_id), _size(box)) for f, _, box in jobs]
-        for batch in _batches(keys):
-            first = jobs[batch[0]][0]
-            payloads = [contents[jobs[j][0]].tiles[jobs[j][1]] for j in batch]
-            y, context = self._decode(models[first], payloads, keys[batch[0]][1], contents[first].header.quality)
-            for item, j in enumerate(batch):
-                f, _, box = jobs[j]
-                rows, columns = _in_latents(box)
-                latents[f][0, :, rows, columns] = y[item]
-                features[f][0, :, rows, columns] = context[item]
-
-        pixels = [torch.empty(3, 16 * y.shape[2], 16 * y.shape[3], dtype=torch.uint8) for y in latents]
-        windows = [_window(box, pixels[f].shape[1:], SYNTHESIS_HALO * STRIDE) for f, _, box in jobs]
-        shapes = [
-            (key, _inside(box, window), _size(window))
-            for (key, _), (_, _, box), window in zip(keys, jobs, windows, strict=True)
-        ]
-        for batch in _batches([((key, inside), size) for key, inside, size in shapes]):
-            first = jobs[batch[0]][0]
-            places = [(jobs[j][0], *_in_latents(windows[j])) for j in batch]
-            decoded = self._synthesise(
-                models[first],
-                torch.cat([latents[f][:, :, rows, columns] for f, rows, columns in places]),
-                torch.cat([features[f][:, :, rows, columns] for f, rows, columns in places]),
-                contents[first].header.quality,
-            )
-            inside = shapes[batch[0]][1]
-            for j, tile in zip(batch, decoded, strict=True):
-                f, _, box = jobs[j]
-                pixels[f][:, box[0], box[1]] = tile[:, inside[0], inside[1]].cpu()
-        return [_to_image(file, plane) for file, plane in zip(contents, pixels, strict=True)]
+            boxes = [(part, box, part.window(box)) for part in active for box in part.rows[row]]
+            for batch in _batches([(part.key, _size(window)) for part, _, window in boxes]):
+                places = [boxes[j] for j in batch]
+                part, _, _ = places[0]
+                latents = torch.stack([part.gather(window) for part, _, window in places])
+                pixels = self._synthesise(part.model, latents, part.file.header.quality)
+                for (part, box, window), plane in zip(places, pixels, strict=True):
+                    rows, columns = _inside(box, window)
+                    part.paste(box, plane[:, rows, columns])
+        return [part.picture() for part in parts]
 
     def _model_of(self, header: Header) -> Model:
         if header.model_id == self.model.id:
@@ -152,19 +181,23 @@ class Codec:
         return load_released(released_name(header.model_id), self.device)
 
     @torch.inference_mode()
-    def _encode(self, pixels: Tensor, inside: Box, quality: int) -> list[bytes]:
-        """Payloads of tiles. pixels: (B, 3, H, W) uint8, tiles with their halo; inside: where the tile is in it."""
-        model = self.model
+    def _latents(self, pixels: Tensor, inside: Box) -> Tensor:
+        """See `latents_of_tiles`. pixels: (B, 3, H, W) uint8, tiles with their halo."""
         x = network_input(pixels.to(self.device)).to(memory_format=torch.channels_last)
-        z, symbols, indices = symbols_of_tiles(model, x, inside, quality)
+        return latents_of_tiles(self.model, x, inside)
+
+    @torch.inference_mode()
+    def _encode(self, latents: Tensor, quality: int) -> list[bytes]:
+        """Payloads of tiles. latents: (B, M, h, w) before gain."""
+        model = self.model
+        z, symbols, indices = symbols_of_latents(model, latents, quality)
         z_indices = _z_indices(model, z.shape[1:], quality)
         return [model.tables.encode([(z[b], z_indices), (symbols[b], indices[b])]) for b in range(len(z))]
 
     @torch.inference_mode()
-    def _decode(
-        self, model: Model, payloads: Sequence[bytes], size: tuple[int, int], quality: int
-    ) -> tuple[Tensor, Tensor]:
-        """Latents (B, M, h, w) in quantisation steps and features (B, trunk, h, w) of tiles of size (H, W) pixels."""
+    def _decode(self, model: Model, payloads: Sequence[bytes], size: tuple[int, int], quality: int) -> Tensor:
+        """What synthesis needs of tiles of size (H, W) pixels: (B, M + trunk, h, w) float32, latents in quantisation
+        steps and after them features."""
         position = quality - QUALITY_MIN
         decoders = [model.tables.decoder(payload) for payload in payloads]
         shape = (model.network.config.hyper_channels, size[0] // HYPER_STRIDE, size[1] // HYPER_STRIDE)
@@ -184,33 +217,114 @@ class Codec:
         mask = first_pass_mask(index)
         y = entropy.mean_of_first_pass(features, scale) + r_hat
         first = torch.where(mask, y, 0)
-        return torch.where(mask, y, entropy.mean_of_second_pass(features, scale, first) + r_hat), features
+        y = torch.where(mask, y, entropy.mean_of_second_pass(features, scale, first) + r_hat)
+        return torch.cat([y, features], 1)
 
     @torch.inference_mode()
-    def _synthesise(self, model: Model, y_hat: Tensor, features: Tensor, quality: int) -> Tensor:
-        """(B, 3, 16 h, 16 w) uint8."""
-        position = _row_position(quality, len(y_hat), self.device)
+    def _synthesise(self, model: Model, latents: Tensor, quality: int) -> Tensor:
+        """(B, 3, 16 h, 16 w) uint8. latents: as `_decode` returns them."""
+        position = _row_position(quality, len(latents), self.device)
         network = model.network
-        y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (y_hat, features))
+        m = network.config.latent_channels
+        y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
         x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position)
         return shuffle(((x + 0.5) * 255).round_().clamp_(0, 255).to(torch.uint8), 8)
 
 
+Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
 Box = tuple[slice, slice]  # rows and columns
+_Place = tuple[int, int]  # number of a picture and of a tile in it
+
+
+class _Part:
+    """A file on its way to pixels: the part of the picture that is wanted, and what is known of its tiles.
+
+    Attributes: area, the part of the picture; tiles, boxes of the padded picture; rows, what is wanted of each tile, by
+    rows of tiles; latents, of the tiles in flight by their number, see `Codec._decode`; key, equal for parts that may
+    share a pass through the network.
+    """
+
+    def __init__(self, file: File, model: Model, region: Region | None):
+        self.file, self.model = file, model
+        header = file.header
+        x, y, width, height = region or (0, 0, header.width, header.height)
+        if min(x, y) < 0 or min(width, height) < 1 or x + width > header.width or y + height > header.height:
+            raise AecodecError(
+                f"region {x},{y},{width},{height} (x, y, width, height) is not inside {header.width}x{header.height}"
+            )
+        self.area = slice(y, y + height), slice(x, x + width)
+        self.key = (header.quality, header.model_id)
+        self.tiles = _tiles(header)
+        wanted = (_overlap(tile, self.area) for tile in self.tiles)
+        self.rows = [list(row) for _, row in groupby((box for box in wanted if box), lambda box: box[0].start)]
+        self.latents: dict[int, Tensor] = {}
+        self._colour = np.empty((height, width, 3)[: 3 if header.channels > 2 else 2], np.uint8)
+
+    def advance(self, row: int) -> list[int]:
+        """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
+        first, last = self.rows[row][0], self.rows[row][-1]
+        window = self.window((first[0], slice(first[1].start, last[1].stop)))
+        needed = [number for number, tile in enumerate(self.tiles) if _overlap(tile, window)]
+        self.latents = {number: self.latents[number] for number in needed if number in self.latents}
+        return [number for number in needed if number not in self.latents]
+
+    def window(self, box: Box) -> Box:
+        """Of which pixels latents are needed for the pixels of a box."""
+        rows, columns = (slice(side.start // STRIDE * STRIDE, -(-side.stop // STRIDE) * STRIDE) for side in box)
+        return _window((rows, columns), _padded_size(self.file.header), SYNTHESIS_HALO * STRIDE)
+
+    def gather(self, window: Box) -> Tensor:
+        """The latents of a window, (M + trunk, h, w), from the tiles that it touches."""
+        height, width = (side // STRIDE for side in _size(window))
+        one = next(iter(self.latents.values()))
+        result = one.new_empty(len(one), height, width)
+        for number, latents in self.latents.items():
+            if shared := _overlap(self.tiles[number], window):
+                there, here = (_in_latents(_inside(shared, box)) for box in (window, self.tiles[number]))
+                result[:, there[0], there[1]] = latents[:, here[0], here[1]]
+        return result
+
+    def paste(self, box: Box, pixels: Tensor) -> None:
+        """Takes the pixels of a box, (3, H, W) uint8."""
+        height, width = _size(box)
+        self._colour[_inside(box, self.area)] = crop(pixels, width, height, grey=self._colour.ndim == 2)
+
+    def picture(self) -> Picture:
+        header, chunks = self.file.header, self.file.chunks
+        alpha = None
+        if header.channels in (2, 4):
+            if container.ALPHA not in chunks:
+                raise FormatError("the header promises an alpha channel, but there is none")
+            alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height)[self.area]
+        metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
+        return Picture(self._colour, alpha, *metadata)
+
+
+def symbols_of_tiles(model: Model, x: Tensor, inside: Box, quality: int) -> tuple[Symbols, Symbols, Indices]:
+    """`symbols_of_latents` of `latents_of_tiles`."""
+    return symbols_of_latents(model, latents_of_tiles(model, x, inside), quality)
 
 
 @torch.inference_mode()
-def symbols_of_tiles(model: Model, x: Tensor, inside: Box, quality: int) -> tuple[Symbols, Symbols, Indices]:
-    """What is entropy-coded of a batch of tiles.
+def latents_of_tiles(model: Model, x: Tensor, inside: Box) -> Tensor:
+    """The latents of a batch of tiles before gain, (B, M, h, w) float32; they do not depend on quality.
 
     x: (B, 192, H/8, W/8), see `network_input`. inside: rows and columns of the tile, in pixels of x; what is around
-    it is halo. quality: hundredths.
+    it is halo.
+    """
+    rows, columns = _in_latents(inside)
+    return model.network.analysis(x)[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def symbols_of_latents(model: Model, latents: Tensor, quality: int) -> tuple[Symbols, Symbols, Indices]:
+    """What is entropy-coded of a batch of tiles.
+
+    latents: see `latents_of_tiles`. quality: hundredths.
     Returns hyper latents (B, hyper, h/4, w/4), symbols (B, M, h, w) and their scale indices of the same shape.
     """
     network, entropy = model.network, model.network.entropy_model
-    rows, columns = _in_latents(inside)
-    gain = network.encoder_gain(_row_position(quality, len(x), x.device))
-    y = network.analysis(x)[:, :, rows, columns] * gain
+    y = latents * network.encoder_gain(_row_position(quality, len(latents), latents.device))
     z = entropy.hyper_latents(y).round()
     features, index = model.scale_model(z, quality - QUALITY_MIN)
     scale = scale_of_index(index)
@@ -250,12 +364,6 @@ def _row_position(quality: int, count: int, device: torch.device) -> Tensor:
     return torch.full((count,), (quality - QUALITY_MIN) / POSITION_STEPS, device=device)
 
 
-def _hundredths(quality: float) -> int:
-    if not 1 <= quality <= 100:
-        raise AecodecError(f"quality {quality}; expected 1 to 100")
-    return min(max(round(100 * quality), QUALITY_MIN), QUALITY_MAX)
-
-
 def find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -267,13 +375,19 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _tiles(header: Header) -> Iterator[Box]:
+def _padded_size(header: Header) -> tuple[int, int]:
+    return -(-header.height // HYPER_STRIDE) * HYPER_STRIDE, -(-header.width // HYPER_STRIDE) * HYPER_STRIDE
+
+
+def _tiles(header: Header) -> list[Box]:
     """Where the tiles of a picture are, row by row, in pixels of the padded picture."""
-    height, width = (-(-side // HYPER_STRIDE) * HYPER_STRIDE for side in (header.height, header.width))
+    height, width = _padded_size(header)
     side = header.tile or max(height, width)
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+    return [
+        (slice(top, min(top + side, height)), slice(left, min(left + side, width)))
+        for top in range(0, height, side)
+        for left in range(0, width, side)
+    ]
 
 
 def _window(box: Box, limits: Sequence[int], halo: int) -> Box:
@@ -282,6 +396,11 @@ def _window(box: Box, limits: Sequence[int], halo: int) -> Box:
         slice(max(side.start - halo, 0), min(side.stop + halo, limit)) for side, limit in zip(box, limits, strict=True)
     )
     return rows, columns
+
+
+def _overlap(a: Box, b: Box) -> Box | None:
+    rows, columns = (slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
 def _inside(box: Box, window: Box) -> Box:
@@ -322,15 +441,3 @@ def _chunks(picture: Picture) -> dict[str, bytes]:
         container.XMP: picture.xmp,
     }
     return {name: data for name, data in named.items() if data is not None}
-
-
-def _to_image(file: File, plane: Tensor) -> Image.Image:
-    header, chunks = file.header, file.chunks
-    alpha = None
-    if header.channels in (2, 4):
-        if container.ALPHA not in chunks:
-            raise FormatError("the header promises an alpha channel, but there is none")
-        alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height)
-    colour = crop(plane, header.width, header.height, grey=header.channels < 3)
-    metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
-    return to_image(Picture(colour, alpha, *metadata))

@@ -169,13 +169,12 @@ def save(image: Image.Image, file: BinaryIO, suffix: str) -> None:
         raise AecodecError(f"cannot be written as {kind}: {error}") from error
 
 
-def pad(colour: Pixels, multiple: int) -> Tensor:
-    """(H, W, 3) or (H, W) uint8 to (1, 3, H', W') uint8: both sides up to a multiple by repeating the last row and
-    column, grey as three equal channels."""
-    height, width = colour.shape[:2]
-    below, right = -height % multiple, -width % multiple
+def pad(colour: Pixels, size: tuple[int, int]) -> Tensor:
+    """(H, W, 3) or (H, W) uint8 to (1, 3, *size) uint8, by repeating the last row and column; grey as three equal
+    channels."""
     if colour.ndim == 2:
-        colour = np.broadcast_to(colour[:, :, None], (height, width, 3))
+        colour = np.broadcast_to(colour[:, :, None], (*colour.shape, 3))
+    below, right = size[0] - colour.shape[0], size[1] - colour.shape[1]
     padded = np.pad(colour, ((0, below), (0, right), (0, 0)), mode="edge")
     return torch.from_numpy(padded).permute(2, 0, 1).unsqueeze(0)
 

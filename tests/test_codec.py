@@ -49,7 +49,7 @@ def test_the_reference_decoder_reads_the_same_symbols(
     reference = ReferenceModel(small_weights)
     for quality in (100, 4321, 10000):
         ((z, indices, symbols),) = reference.decode(codec.compress(photo, quality / 100))
-        x = network_input(pad(photo, 64))
+        x = network_input(pad(photo, (128, 192)))
         expected = symbols_of_tiles(codec.model, x, (slice(0, 128), slice(0, 192)), quality)
         for got, want in zip((z, symbols, indices), expected, strict=True):
             np.testing.assert_array_equal(got, want[0])
@@ -60,12 +60,12 @@ def test_the_reference_decoder_reads_the_same_symbols(
 
 def test_tiles_leave_no_seams(codec: Codec, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Analysis and synthesis of tiles with their halos are those of the whole picture."""
-    x = network_input(pad(photo, 64))
+    x = network_input(pad(photo, (128, 192)))
     network = codec.model.network
     whole = network.analysis(x)
     rows, columns = slice(0, 64), slice(64, 128)
     window = aecodec.codec._window((rows, columns), (128, 192), aecodec.codec.ANALYSIS_HALO)
-    part = network.analysis(network_input(pad(photo, 64)[:, :, window[0], window[1]]))
+    part = network.analysis(network_input(pad(photo, (128, 192))[:, :, window[0], window[1]]))
     inside = aecodec.codec._in_latents(aecodec.codec._inside((rows, columns), window))
     torch.testing.assert_close(part[:, :, inside[0], inside[1]], whole[:, :, 0:4, 4:8], atol=1e-4, rtol=1e-4)
 
@@ -141,7 +141,7 @@ def test_metadata_survive(codec: Codec, photo: np.ndarray) -> None:
 
 
 def test_coded_size_is_within_one_percent_of_the_estimate(codec: Codec, photo: np.ndarray) -> None:
-    x, inside = network_input(pad(photo, 64)), (slice(0, 128), slice(0, 192))
+    x, inside = network_input(pad(photo, (128, 192))), (slice(0, 128), slice(0, 192))
     for quality in (500, 5000, 9500):
         z, symbols, indices = symbols_of_tiles(codec.model, x, inside, quality)
         z_indices = np.broadcast_to(
