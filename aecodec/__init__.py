@@ -14,16 +14,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aecodec.errors import AecodecError, FormatError, LimitError, ModelError
+from aecodec.pillow_plugin import register
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from aecodec.codec import Codec
+    from aecodec.codec import Codec, Region
     from aecodec.picture import Source
     from aecodec.shards import Archive
 
 __version__ = "0.1.0"
-__all__ = ["AecodecError", "Codec", "FormatError", "LimitError", "ModelError", "compress", "decompress", "open_archive"]
+__all__ = [
+    "AecodecError",
+    "Codec",
+    "FormatError",
+    "LimitError",
+    "ModelError",
+    "compress",
+    "decompress",
+    "open_archive",
+    "register",
+]
+
+register()  # Pillow looks for no plugins, so it has to be told
 
 
 def compress(image: Source, quality: float | None = None, **wishes: Any) -> bytes:
@@ -34,9 +47,9 @@ def compress(image: Source, quality: float | None = None, **wishes: Any) -> byte
     return _default_codec().compress(image, quality, **wishes)
 
 
-def decompress(data: bytes) -> Image.Image:
+def decompress(data: bytes, region: Region | None = None) -> Image.Image:
     """The Pillow image in the bytes of an .aec file, on the best device. See `Codec.decompress`."""
-    return _default_codec().decompress(data)
+    return _default_codec().decompress(data, region)
 
 
 def open_archive(path: str | Path, device: str = "auto", model: str | Path | None = None) -> Archive:

@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 import aecodec
-from aecodec import archive_cli, container, files, rate
+from aecodec import archive_cli, container, files
 from aecodec.errors import AecodecError, ModelError
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
@@ -25,8 +25,10 @@ class _Size(click.ParamType):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        from aecodec.rate import parse_size
+
         try:
-            return rate.parse_size(str(value))
+            return parse_size(str(value))
         except AecodecError as error:
             self.fail(str(error), param, context)
 
@@ -73,8 +75,10 @@ def compress(
     **options: Any,
 ) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
+    from aecodec.rate import Goal
+
     try:
-        goal = rate.Goal(quality, bpp, size, psnr, min_psnr)
+        goal = Goal(quality, bpp, size, psnr, min_psnr)
     except AecodecError as error:
         raise click.UsageError(str(error)) from error
 

@@ -137,7 +137,7 @@ def to_image(picture: Picture) -> Image.Image:
 def format_of(suffix: str) -> str:
     """Pillow's name of the format in which files with this suffix are written. Raises AecodecError if there is none."""
     kind = Image.registered_extensions().get(suffix.lower())
-    if kind is None or kind not in Image.SAVE:
+    if kind is None or kind not in Image.SAVE or kind == "AEC":
         raise AecodecError(f"Pillow cannot write files that end in {suffix!r}; use .png, .webp, .jpg or another")
     return kind
 

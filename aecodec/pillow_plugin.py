@@ -1,0 +1,95 @@
+"""Pillow reads and writes .aec files: Image.open("x.aec"), image.save("x.aec", psnr=38).
+
+Opening reads and verifies the file, but neither torch nor the network is loaded before pixels are asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile
+
+from aecodec import container
+from aecodec.errors import AecodecError
+
+if TYPE_CHECKING:
+    from aecodec.codec import Codec
+
+FORMAT = "AEC"
+WISHES = ("quality", "bpp", "size", "psnr", "min_psnr")  # options of `save`, as of `Codec.compress`
+METADATA = {"exif": container.EXIF, "icc_profile": container.ICC, "xmp": container.XMP}  # in Pillow's `info`
+
+_registered: Codec | None = None
+
+
+def register(codec: Codec | None = None) -> None:
+    """Makes Pillow read and write .aec files; `import aecodec` does so with the default model on the best device.
+
+    codec: what pixels are coded with from now on. None: the default.
+    """
+    global _registered
+    _registered = codec
+    Image.register_open(FORMAT, AecImageFile, lambda prefix: prefix.startswith(container.MAGIC))
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, ".aec")
+    Image.register_mime(FORMAT, "image/x-aec")
+
+
+def _codec() -> Codec:
+    if _registered is not None:
+        return _registered
+    from aecodec.codec import Codec
+
+    return Codec(pixel_limit=sys.maxsize)  # Pillow's own limit is in force; the model is shared by all codecs
+
+
+class AecImageFile(ImageFile.ImageFile):
+    """An opened .aec file. All checksums are verified on opening; a damaged file is an OSError."""
+
+    format = FORMAT
+    format_description = "aecodec learned image"
+    _data: bytes | None = None  # the file, until its pixels are decoded
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._data = self.fp.read()
+        try:
+            content = container.read(self._data, pixel_limit=sys.maxsize)  # Image.open checks Pillow's own limit
+        except AecodecError as error:
+            raise OSError(str(error)) from error
+        self._size = content.header.width, content.header.height
+        self._mode = ("L", "LA", "RGB", "RGBA")[content.header.channels - 1]
+        for key, chunk in METADATA.items():
+            if chunk in content.chunks:
+                self.info[key] = content.chunks[chunk]
+
+    def load(self) -> Any:
+        if self._data is not None:
+            try:
+                self.im = _codec().decompress(self._data).im
+            except AecodecError as error:
+                raise OSError(str(error)) from error
+            self._data = None
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    from aecodec.picture import load
+
+    options: dict[str, Any] = image.encoderinfo
+    metadata: dict[str, Any] = {}  # what is not given comes from the image's `info`
+    for key, field in (("exif", "exif"), ("icc_profile", "icc"), ("xmp", "xmp")):
+        if key in options:
+            value = options[key].tobytes() if isinstance(options[key], Image.Exif) else options[key]
+            metadata[field] = value or None
+    try:
+        picture = replace(load(image), **metadata)
+        data = _codec().compress(picture, **{name: options[name] for name in WISHES if name in options})
+    except AecodecError as error:
+        raise OSError(f"cannot be written as {FORMAT}: {error}") from error
+    file.write(data)
