@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from PIL import Image
 from tqdm import tqdm
 
 import aecodec
 from aecodec import archive_cli, container, files
-from aecodec.errors import AecodecError, ModelError
+from aecodec.errors import AecodecError, LimitError, ModelError
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
 PATH = click.Path(path_type=Path, allow_dash=True)
@@ -31,6 +32,16 @@ class _Size(click.ParamType):
             return parse_size(str(value))
         except AecodecError as error:
             self.fail(str(error), param, context)
+
+
+class _Region(click.ParamType):
+    name = "region"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
+        parts = str(value).split(",")
+        if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} is no region; write X,Y,W,H in pixels", param, context)
+        return tuple(int(part) for part in parts)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +61,14 @@ def _file_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("-f", "--force", is_flag=True, help="Overwrite existing files."),
             click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True),
             click.option("--model", metavar="NAME|FILE", help="A released model or a weights file."),
+            click.option(
+                "--pixel-limit",
+                default=container.DEFAULT_PIXEL_LIMIT,
+                type=click.IntRange(1),
+                show_default=True,
+                metavar="PIXELS",
+                help="Refuse larger pictures.",
+            ),
             click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
         ]
     ):
@@ -95,8 +114,9 @@ def compress(
 
 @main.command()
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@click.option("--region", type=_Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
 @_file_options
-def decompress(archives: Sequence[Path], **options: Any) -> None:
+def decompress(archives: Sequence[Path], region: tuple[int, int, int, int] | None, **options: Any) -> None:
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import picture
 
@@ -104,7 +124,7 @@ def decompress(archives: Sequence[Path], **options: Any) -> None:
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
         suffix = ".png" if job.target == STANDARD else job.target.suffix
         picture.format_of(suffix)  # before the work, not after it
-        image = codec.decompress(data)
+        image = codec.decompress(data, region)
         after = _write(job.target, lambda file: picture.save(image, file, suffix))
         return len(data), after, _describe(container.read_header(data), len(data))
 
@@ -118,7 +138,7 @@ def info(file: Path, as_json: bool) -> None:
     """Show what an .aec file says of itself, after verifying its checksums. Needs no network."""
     try:
         data = sys.stdin.buffer.read() if file == STANDARD else file.read_bytes()
-        content = container.read(data)
+        content = container.read(data, pixel_limit=sys.maxsize)
     except (AecodecError, OSError) as error:
         raise SystemExit(_complain(file, error)) from error
     header = content.header
@@ -209,12 +229,16 @@ def _run(
     force: bool,
     device: str,
     model: str | None,
+    pixel_limit: int,
     verbose: bool,
 ) -> None:
     """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
+    Image.MAX_IMAGE_PIXELS = -(-pixel_limit // 2)  # Pillow refuses what has more than twice as many
     try:
         jobs = files.plan(inputs, output, suffix, found_in_folders, recursive, force)
-        codec = aecodec.Codec(device=device, model=model) if any(not job.problem for job in jobs) else None
+        codec = None
+        if any(not job.problem for job in jobs):
+            codec = aecodec.Codec(device, model, pixel_limit)
     except AecodecError as error:
         raise SystemExit(_complain(None, error)) from error
     # Results on standard output leave no room for messages there.
@@ -272,6 +296,8 @@ def _message(path: Path | None, error: BaseException) -> str:
         reason = "not enough memory"
     elif isinstance(error, OSError) and error.strerror:
         reason = error.strerror
+    elif isinstance(error, LimitError):
+        reason = f"{error} (--pixel-limit)"
     else:
         reason = str(error)
     return "aecodec: " + (f"{path}: {reason}" if path else reason)

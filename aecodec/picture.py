@@ -18,6 +18,7 @@ from aecodec.errors import AecodecError, LimitError
 
 Pixels = npt.NDArray[np.uint8]
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -102,12 +103,24 @@ def _from_image(image: Image.Image) -> Picture:
         samples = np.asarray(image).astype(np.uint16)
         return Picture((samples >> 8).astype(np.uint8), None, exif, icc, xmp)
     elif image.mode in OPAQUE:
-        image, icc = _to_rgb(image, icc) if image.mode in ("CMYK", "LAB") else (image.convert(OPAQUE[image.mode]), icc)
+        if image.mode in ("CMYK", "LAB"):
+            image, icc = _to_rgb(image, icc)
+        elif image.mode != OPAQUE[image.mode]:
+            image = image.convert(OPAQUE[image.mode])
     else:
         raise AecodecError(f"pictures of Pillow mode {image.mode} are not supported; convert it to RGB or L first")
     if isinstance(xmp, str):
         xmp = xmp.encode()
-    return Picture(np.asarray(image), alpha, exif or None, icc or None, xmp or None)
+    return Picture(_samples(image), alpha, exif or None, icc or None, xmp or None)
+
+
+def _samples(image: Image.Image) -> Pixels:
+    """np.asarray of an L or RGB image, some rows at a time: all at once, Pillow holds the picture twice more."""
+    result: Pixels = np.empty((image.height, image.width, 3)[: 3 if image.mode == "RGB" else 2], np.uint8)
+    for top in range(0, image.height, SAMPLES_ROWS):
+        bottom = min(top + SAMPLES_ROWS, image.height)
+        result[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return result
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, None]:
@@ -196,11 +209,13 @@ def encode_alpha(alpha: Pixels) -> bytes:
 
 
 def decode_alpha(data: bytes, width: int, height: int) -> Pixels:
-    """Raises AecodecError if the plane is damaged or has not this size."""
+    """Raises AecodecError if the plane is damaged or has not this size, LimitError if it is too large for Pillow."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.size != (width, height) or image.mode != "L":
                 raise AecodecError(f"alpha plane of {image.size}, {image.mode}; expected {width}x{height}, L")
             return np.asarray(image)
+    except Image.DecompressionBombError as error:
+        raise LimitError(str(error)) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise AecodecError(f"damaged alpha plane ({error})") from error
