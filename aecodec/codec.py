@@ -19,7 +19,7 @@ from torch import Tensor
 from aecodec import container, rate
 from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
 from aecodec.entropy import ESCAPE_TOP, Indices, Symbols
-from aecodec.errors import AecodecError, FormatError, LimitError
+from aecodec.errors import AecodecError, FormatError
 from aecodec.integer import POSITION_STEPS
 from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, scale_of_index, shuffle
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
@@ -31,6 +31,7 @@ UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
 SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 5.5 by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
+LOST = 128  # level of the pixels of tiles that are lost to damage
 
 
 class Codec:
@@ -110,19 +111,25 @@ class Codec:
         contents = [container.read(data, self.pixel_limit) for data in files]
         return [to_image(picture) for picture in self._read(contents, [None] * len(contents))]
 
+    def salvage(self, data: bytes) -> tuple[Image.Image, list[str]]:
+        """What is intact of a damaged .aec file: the picture, lost tiles grey, and a phrase for each damage, if any.
+
+        Up to 96 pixels around a lost tile are less exact, because they depend on its latents.
+        Raises FormatError if the header or every tile is damaged, otherwise as `decompress` does.
+        """
+        file, damage = container.salvage(data, self.pixel_limit)
+        (picture,) = self._read([file], [None])
+        return to_image(picture), damage
+
     def _analyse(self, pictures: Sequence[Picture]) -> Iterator[tuple[list[_Place], Tensor]]:
         """The latents of all tiles before gain, (B, M, h, w) in batches of equal shape, and whose they are."""
         for picture in pictures:
-            if picture.width * picture.height > self.pixel_limit:
-                raise LimitError(
-                    f"{picture.width}x{picture.height} pixels are more than the limit of {self.pixel_limit}; "
-                    "raise the limit to compress it"
-                )
+            container.check_limit(picture.width, picture.height, self.pixel_limit)
         headers = [self._header(picture, QUALITY_MIN) for picture in pictures]
         places = [(p, t) for p, header in enumerate(headers) for t in range(len(_tiles(header)))]
         boxes = [box for header in headers for box in _tiles(header)]
         windows = [
-            _window(box, _padded_size(headers[p]), ANALYSIS_HALO) for (p, _), box in zip(places, boxes, strict=True)
+            _window(box, headers[p].padded_size, ANALYSIS_HALO) for (p, _), box in zip(places, boxes, strict=True)
         ]
         shapes = [(_inside(box, window), _size(window)) for box, window in zip(boxes, windows, strict=True)]
         for batch in _batches(shapes):
@@ -147,7 +154,7 @@ class Codec:
     def _header(self, picture: Picture, quality: int) -> Header:
         channels = (1 if picture.colour.ndim == 2 else 3) + (picture.alpha is not None)
         whole = Header(picture.width, picture.height, channels, self.model.id, quality)
-        height, width = _padded_size(whole)
+        height, width = whole.padded_size
         return replace(whole, tile=TILE) if height * width > UNTILED_PIXELS else whole
 
     def _read(self, files: Sequence[File], regions: Sequence[Region | None]) -> list[Picture]:
@@ -264,24 +271,39 @@ class _Part:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
         first, last = self.rows[row][0], self.rows[row][-1]
         window = self.window((first[0], slice(first[1].start, last[1].stop)))
-        needed = [number for number, tile in enumerate(self.tiles) if _overlap(tile, window)]
+        needed = self._touched(window)
         self.latents = {number: self.latents[number] for number in needed if number in self.latents}
+        for number in self.file.lost.intersection(needed):
+            self.latents[number] = self._no_latents(number)
         return [number for number in needed if number not in self.latents]
+
+    def _touched(self, window: Box) -> list[int]:
+        """Numbers of the tiles that share pixels with a window."""
+        header = self.file.header
+        side = header.tile or max(header.padded_size)
+        rows, columns = (range(part.start // side, -(-part.stop // side)) for part in window)
+        return [row * header.tile_grid[1] + column for row in rows for column in columns]
+
+    def _no_latents(self, number: int) -> Tensor:
+        config = self.model.network.config
+        height, width = (side // STRIDE for side in _size(self.tiles[number]))
+        return torch.zeros(config.latent_channels + config.trunk_channels, height, width, device=self.model.device)
 
     def window(self, box: Box) -> Box:
         """Of which pixels latents are needed for the pixels of a box."""
         rows, columns = (slice(side.start // STRIDE * STRIDE, -(-side.stop // STRIDE) * STRIDE) for side in box)
-        return _window((rows, columns), _padded_size(self.file.header), SYNTHESIS_HALO * STRIDE)
+        return _window((rows, columns), self.file.header.padded_size, SYNTHESIS_HALO * STRIDE)
 
     def gather(self, window: Box) -> Tensor:
         """The latents of a window, (M + trunk, h, w), from the tiles that it touches."""
         height, width = (side // STRIDE for side in _size(window))
         one = next(iter(self.latents.values()))
         result = one.new_empty(len(one), height, width)
-        for number, latents in self.latents.items():
-            if shared := _overlap(self.tiles[number], window):
-                there, here = (_in_latents(_inside(shared, box)) for box in (window, self.tiles[number]))
-                result[:, there[0], there[1]] = latents[:, here[0], here[1]]
+        for number in self._touched(window):
+            shared = _overlap(self.tiles[number], window)
+            assert shared is not None
+            there, here = (_in_latents(_inside(shared, box)) for box in (window, self.tiles[number]))
+            result[:, there[0], there[1]] = self.latents[number][:, here[0], here[1]]
         return result
 
     def paste(self, box: Box, pixels: Tensor) -> None:
@@ -296,6 +318,9 @@ class _Part:
             if container.ALPHA not in chunks:
                 raise FormatError("the header promises an alpha channel, but there is none")
             alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height)[self.area]
+        for number in self.file.lost:
+            if shared := _overlap(self.tiles[number], self.area):
+                self._colour[_inside(shared, self.area)] = LOST
         metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
         return Picture(self._colour, alpha, *metadata)
 
@@ -375,13 +400,9 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _padded_size(header: Header) -> tuple[int, int]:
-    return -(-header.height // HYPER_STRIDE) * HYPER_STRIDE, -(-header.width // HYPER_STRIDE) * HYPER_STRIDE
-
-
 def _tiles(header: Header) -> list[Box]:
     """Where the tiles of a picture are, row by row, in pixels of the padded picture."""
-    height, width = _padded_size(header)
+    height, width = header.padded_size
     side = header.tile or max(height, width)
     return [
         (slice(top, min(top + side, height)), slice(left, min(left + side, width)))

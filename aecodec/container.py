@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aecodec.errors import FormatError, LimitError
 
@@ -29,7 +29,10 @@ MODEL_ID_BYTES = 4
 QUALITY_MIN, QUALITY_MAX = 100, 10000  # hundredths
 TILE_UNIT = 64
 VARINT_BYTES = 5  # at most: 35 bits
+CRC_BYTES = 4
 MAX_CHUNKS = 64
+MAX_TILE_PIXELS = 2**22  # padding included: a decoder holds whole tiles, so this bounds what a forged file can ask for
+MAX_PADDING = 4  # padded pixels for each pixel of the limit; only strips narrower than 16 pixels have more
 DEFAULT_PIXEL_LIMIT = 178_956_970  # where Pillow, too, refuses a picture as a decompression bomb
 
 ALPHA, EXIF, ICC, XMP = "ALPH", "exif", "iccp", "xmpd"
@@ -54,14 +57,20 @@ class Header:
             return 1, 1
         return -(-self.height // self.tile), -(-self.width // self.tile)
 
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width in pixels, padded to multiples of 64."""
+        return -(-self.height // TILE_UNIT) * TILE_UNIT, -(-self.width // TILE_UNIT) * TILE_UNIT
+
 
 @dataclass(frozen=True)
 class File:
-    """A file taken apart. Chunks by type; tiles row by row."""
+    """A file taken apart. Chunks by type; tiles row by row, those in `lost` empty because they are damaged."""
 
     header: Header
     chunks: Mapping[str, bytes]
     tiles: Sequence[bytes]
+    lost: frozenset[int] = frozenset()
 
 
 def write(file: File) -> bytes:
@@ -97,15 +106,53 @@ def read(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> File:
     """
     cursor = _Cursor(data)
     header, lengths, count = _read_header(cursor, pixel_limit)
-    chunks = _read_chunks(cursor, count)
-    tiles = []
-    for number, length in enumerate(lengths):
-        tile = cursor.take(length if header.tile else len(data) - cursor.at - 4, f"tile {number}")
-        cursor.check(tile, f"tile {number}")
-        tiles.append(tile)
+    chunks: dict[str, bytes] = {}
+    for _ in range(count):
+        _read_chunk(cursor, chunks)
+    tiles = [_read_tile(cursor, header, number, length) for number, length in enumerate(lengths)]
     if cursor.at != len(data):
         raise FormatError(f"{len(data) - cursor.at} bytes follow the last tile, at byte {cursor.at}")
     return File(header, chunks, tiles)
+
+
+def salvage(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> tuple[File, list[str]]:
+    """What is intact of a damaged file, and what is not, a phrase for each damage; no phrases if all is intact.
+
+    A damaged chunk is left out; without its alpha plane a picture becomes opaque. Damaged tiles are in `File.lost`.
+    Raises FormatError if the header or every tile is damaged, LimitError as `read` does.
+    """
+    cursor = _Cursor(data)
+    header, lengths, count = _read_header(cursor, pixel_limit)
+    end_of_header = cursor.at
+    damage: list[str] = []
+    chunks: dict[str, bytes] = {}
+    for _ in range(count):
+        try:
+            _read_chunk(cursor, chunks)
+        except _ChecksumError as error:
+            damage.append(str(error))
+        except FormatError as error:
+            damage.append(f"{error}, and the chunks after it")
+            break
+    if damage and header.channels in (2, 4) and ALPHA not in chunks:
+        header = replace(header, channels=header.channels - 1)
+        damage.append("the alpha channel is lost")
+    if damage and header.tile:  # the length of a damaged chunk may be wrong, but tiles end where the file ends
+        cursor.at = max(end_of_header, len(data) - sum(lengths) - CRC_BYTES * len(lengths))
+    tiles, lost = [], set()
+    for number, length in enumerate(lengths):
+        try:
+            tiles.append(_read_tile(cursor, header, number, length))
+        except FormatError as error:
+            row, column = divmod(number, header.tile_grid[1])
+            damage.append(f"{error} (pixels from {column * header.tile},{row * header.tile} on)")
+            tiles.append(b"")
+            lost.add(number)
+    if len(lost) == len(tiles):
+        raise FormatError(f"nothing can be salvaged: {damage[-1]}")
+    if cursor.at < len(data) and not lost:
+        damage.append(f"{len(data) - cursor.at} bytes follow the last tile, at byte {cursor.at}")
+    return File(header, chunks, tiles, frozenset(lost)), damage
 
 
 def read_header(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Header:
@@ -113,63 +160,85 @@ def read_header(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Header:
     return _read_header(_Cursor(data), pixel_limit)[0]
 
 
+def check_limit(width: int, height: int, pixel_limit: int) -> None:
+    """Raises LimitError if a picture has more pixels than the limit, or far more with its padding."""
+    padded_height, padded_width = Header(width, height, 3, b"", 0).padded_size
+    if width * height > pixel_limit or padded_width * padded_height > max(MAX_PADDING * pixel_limit, MAX_TILE_PIXELS):
+        raise LimitError(f"{width}x{height} pixels are more than the limit of {pixel_limit}; raise it if you trust it")
+
+
+def _tile_pixels(header: Header) -> int:
+    """Pixels of the largest tile, with its padding."""
+    height, width = (min(header.tile or side, side) for side in header.padded_size)
+    return height * width
+
+
 def _read_header(cursor: _Cursor, pixel_limit: int) -> tuple[Header, list[int], int]:
     """(header, bytes of each tile or [0] if not tiled, number of chunks)"""
     if not cursor.data:
         raise FormatError("the file is empty")
     if cursor.data[: len(MAGIC)] != MAGIC[: len(cursor.data)]:
-        raise FormatError("not an .aec file (its first bytes are others)")
-    cursor.take(len(MAGIC), "magic")
-    kind = cursor.take(1, "kind")[0]
+        raise FormatError(f"not an .aec file (its first {len(MAGIC)} bytes are others)")
+    cursor.take(len(MAGIC), "header (magic)")
+    kind = cursor.take(1, "header (kind)")[0]
     if kind >> 4 != VERSION:
-        raise FormatError(f"format version {kind >> 4}; this aecodec reads version {VERSION}, a newer one may read it")
+        raise FormatError(
+            f"header: format version {kind >> 4}, at byte {cursor.at - 1}; this aecodec reads version {VERSION}, "
+            "a newer one may read it"
+        )
     channels = (kind & 3) + 1
-    model_id = cursor.take(MODEL_ID_BYTES, "model")
-    width, height = cursor.varint("width"), cursor.varint("height")
-    quality = int.from_bytes(cursor.take(2, "quality"), "little")
+    model_id = cursor.take(MODEL_ID_BYTES, "header (model)")
+    width, height = cursor.varint("header (width)"), cursor.varint("header (height)")
+    quality = int.from_bytes(cursor.take(2, "header (quality)"), "little")
     header = Header(width, height, channels, model_id, quality)
-    tile, lengths, count = 0, [0], 0
+    lengths, count = [0], 0
     if kind & TILED:
-        tile = cursor.varint("tile") * TILE_UNIT
-        header = Header(width, height, channels, model_id, quality, tile)
-        if not tile or not width or not height:
-            raise FormatError("width, height or tile size is zero")
+        header = replace(header, tile=cursor.varint("header (tile)") * TILE_UNIT)
+        if not header.tile or not width or not height:
+            raise FormatError(f"header: {width}x{height} pixels in tiles of {header.tile}: none may be zero")
         rows, columns = header.tile_grid
         if rows * columns > len(cursor.data):  # a tile takes at least one byte for its length
-            raise FormatError(f"{rows * columns} tiles cannot be in {len(cursor.data)} bytes")
-        lengths = [cursor.varint(f"length of tile {i}") for i in range(rows * columns)]
+            raise FormatError(f"header: {rows * columns} tiles cannot be in {len(cursor.data)} bytes")
+        lengths = [cursor.varint(f"header (length of tile {i})") for i in range(rows * columns)]
     if kind & CHUNKED:
-        count = cursor.varint("chunk count")
-    cursor.check(cursor.data[: cursor.at], "header")
+        count = cursor.varint("header (chunk count)")
+    cursor.check(cursor.data[: cursor.at], "header", 0)
     # Only now is it known that the fields are what was written.
     if not width or not height or not QUALITY_MIN <= quality <= QUALITY_MAX:
         raise FormatError(f"header: impossible {width}x{height} pixels, {channels} channels, quality {quality / 100}")
     if kind & CHUNKED and not 1 <= count <= MAX_CHUNKS:
         raise FormatError(f"header: {count} chunks, expected 1 to {MAX_CHUNKS}")
-    if width * height > pixel_limit:
-        raise LimitError(
-            f"{width}x{height} pixels are more than the limit of {pixel_limit}; raise the limit to read it"
-        )
+    check_limit(width, height, pixel_limit)
+    if _tile_pixels(header) > MAX_TILE_PIXELS:
+        raise FormatError(f"header: a tile of {_tile_pixels(header)} pixels, expected at most {MAX_TILE_PIXELS}")
     return header, lengths, count
 
 
-def _read_chunks(cursor: _Cursor, count: int) -> dict[str, bytes]:
-    chunks: dict[str, bytes] = {}
-    for _ in range(count):
-        tag = cursor.take(4, "chunk type")
-        if not tag.isalpha():
-            raise FormatError(f"chunk type {tag!r} is not four letters, at byte {cursor.at - 4}")
-        name = tag.decode("ascii")
-        data = cursor.take(cursor.varint(f"length of chunk {name}"), f"chunk {name}")
-        cursor.check(tag + data, f"chunk {name}")
-        if name in chunks:
-            raise FormatError(f"chunk {name} appears twice")
-        if name not in KNOWN_CHUNKS and name[0].isupper():
-            raise FormatError(
-                f"chunk {name} is needed to show the picture and is not known; a newer aecodec may read it"
-            )
-        chunks[name] = data
-    return chunks
+def _read_chunk(cursor: _Cursor, chunks: dict[str, bytes]) -> None:
+    """Adds the next chunk to those before it."""
+    start = cursor.at
+    tag = cursor.take(4, "chunk (type)")
+    if not tag.isalpha():
+        raise FormatError(f"chunk of type {tag!r}, which is not four letters, at byte {start}")
+    name = tag.decode("ascii")
+    data = cursor.take(cursor.varint(f"chunk {name} (length)"), f"chunk {name}")
+    cursor.check(tag + data, f"chunk {name}", start)
+    if name in chunks:
+        raise FormatError(f"chunk {name} appears twice, at byte {start}")
+    if name not in KNOWN_CHUNKS and name[0].isupper():
+        raise FormatError(f"chunk {name} is needed to show the picture and is not known; a newer aecodec may read it")
+    chunks[name] = data
+
+
+def _read_tile(cursor: _Cursor, header: Header, number: int, length: int) -> bytes:
+    start = cursor.at
+    tile = cursor.take(length if header.tile else len(cursor.data) - start - CRC_BYTES, f"tile {number}")
+    cursor.check(tile, f"tile {number}", start)
+    return tile
+
+
+class _ChecksumError(FormatError):
+    """The extent of something is known, but its bytes are not what was written."""
 
 
 class _Cursor:
@@ -194,10 +263,10 @@ class _Cursor:
                 return value
         raise FormatError(f"{what}: a number of more than {VARINT_BYTES} bytes, at byte {self.at}")
 
-    def check(self, covered: bytes, what: str) -> None:
-        at = self.at
-        if self.take(4, f"checksum of {what}") != _crc(covered):
-            raise FormatError(f"damaged: the checksum of {what} does not match, at byte {at}")
+    def check(self, covered: bytes, what: str, start: int) -> None:
+        """Reads a checksum. start: where what it belongs to begins."""
+        if self.take(CRC_BYTES, f"{what} (checksum)") != _crc(covered):
+            raise _ChecksumError(f"damaged: {what}, bytes {start} to {self.at}, does not match its checksum")
 
 
 def encode_varint(value: int) -> bytes:
