@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tqdm import tqdm
 
 import aecodec
 from aecodec import archive_cli, container, files
-from aecodec.errors import AecodecError, LimitError, ModelError
+from aecodec.errors import AecodecError, LimitError, ModelError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
 PATH = click.Path(path_type=Path, allow_dash=True)
@@ -44,7 +46,18 @@ class _Region(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_examples(
+        "aecodec compress photo.jpg                  photo.aec beside it",
+        "aecodec decompress photo.aec -o photo.png   and back",
+        "aecodec compress --help                     more about a command",
+    ),
+)
 @click.version_option(aecodec.__version__)
 def main() -> None:
     """Learned image compression: small files that decode to the same symbols on every machine."""
@@ -69,6 +82,7 @@ def _file_options(command: Callable[..., None]) -> Callable[..., None]:
                 metavar="PIXELS",
                 help="Refuse larger pictures.",
             ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON object per file."),
             click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
         ]
     ):
@@ -76,7 +90,17 @@ def _file_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "aecodec compress photo.jpg                         photo.aec beside it",
+        "aecodec compress -q 80 *.png -o out/               several files into a folder",
+        "aecodec compress -r holiday -o holiday-aec/        a folder with its tree",
+        "aecodec compress --size 200kB photo.jpg            at most so large",
+        "aecodec compress --psnr 38 photo.jpg               at least so faithful",
+        "aecodec compress --bpp 0.5 --min-psnr 32 *.png     small, but none too bad",
+        "aecodec compress - < photo.png > photo.aec         in a pipe",
+    )
+)
 @click.argument("photos", nargs=-1, required=True, type=PATH)
 @click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100; 50 if nothing is asked for.")
 @click.option("--bpp", type=float, help="Bits per pixel of each file, at most.")
@@ -101,18 +125,24 @@ def compress(
     except AecodecError as error:
         raise click.UsageError(str(error)) from error
 
-    def one(codec: aecodec.Codec, job: Job) -> tuple[int, int, str]:
+    def one(codec: aecodec.Codec, job: Job) -> dict[str, Any]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
         before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
         data = codec.compress(source, **vars(goal))
-        after = _write(job.target, lambda file: file.write(data))
-        header = container.read_header(data)
-        return before, after, _describe(header, after)
+        _write(job, lambda file: file.write(data))
+        return {"bytes_in": before, "bytes_out": len(data), **_facts(data)}
 
     _run(photos, ".aec", PICTURE_SUFFIXES, one, **options)
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "aecodec decompress photo.aec                               photo.png beside it",
+        "aecodec decompress photo.aec -o photo.jpg                  the suffix decides the format",
+        "aecodec decompress -r holiday-aec -o holiday/              a folder with its tree",
+        "aecodec decompress --region 0,0,512,512 map.aec -o a.png   only a part",
+    )
+)
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option("--region", type=_Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
 @_file_options
@@ -120,13 +150,13 @@ def decompress(archives: Sequence[Path], region: tuple[int, int, int, int] | Non
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import picture
 
-    def one(codec: aecodec.Codec, job: Job) -> tuple[int, int, str]:
+    def one(codec: aecodec.Codec, job: Job) -> dict[str, Any]:
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
         suffix = ".png" if job.target == STANDARD else job.target.suffix
         picture.format_of(suffix)  # before the work, not after it
         image = codec.decompress(data, region)
-        after = _write(job.target, lambda file: picture.save(image, file, suffix))
-        return len(data), after, _describe(container.read_header(data), len(data))
+        after = _write(job, lambda file: picture.save(image, file, suffix))
+        return {"bytes_in": len(data), "bytes_out": after, **_facts(data)}
 
     _run(archives, ".png", [".aec"], one, **options)
 
@@ -146,21 +176,51 @@ def info(file: Path, as_json: bool) -> None:
         "file": str(file),
         "bytes": len(data),
         "format_version": container.VERSION,
-        "width": header.width,
-        "height": header.height,
+        **_facts(data),
         "channels": header.channels,
-        "bpp": round(8 * len(data) / (header.width * header.height), 4),
-        "quality": header.quality / 100,
         "model": header.model_id.hex(),
         "tile": header.tile,
         "tiles": len(content.tiles),
         "chunks": {name: len(chunk) for name, chunk in content.chunks.items()},
     }
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-    else:
-        for name, value in facts.items():
-            click.echo(f"{name:15} {value}")
+    _show(facts, as_json)
+
+
+@main.command(epilog=_examples("aecodec compare photo.png photo.aec", "aecodec compare --json photo.png photo.webp"))
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True)
+@click.option("--model", metavar="NAME|FILE", help="A released model or a weights file.")
+def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> None:
+    """Show how far picture B is from picture A: PSNR, MS-SSIM, and bits per pixel of both files. Alpha is left out."""
+    import numpy as np
+
+    from aecodec import picture
+    from aecodec.benchmark.metrics import METRICS
+
+    path = a
+    try:
+        if ".aec" in (a.suffix.lower(), b.suffix.lower()):
+            aecodec.register(aecodec.Codec(device, model))
+        pictures = []
+        for path in (a, b):
+            pictures.append(picture.load(path))
+        one, other = (np.asarray(Image.fromarray(each.colour).convert("RGB")) for each in pictures)
+        if one.shape != other.shape:
+            raise AecodecError(f"{other.shape[1]}x{other.shape[0]} pixels; {a} has {one.shape[1]}x{one.shape[0]}")
+    except (AecodecError, OSError) as error:
+        raise SystemExit(_complain(path, error)) from error
+    height, width = one.shape[:2]
+    bits = {f"bpp_{name}": round(8 * path.stat().st_size / (width * height), 4) for name, path in (("a", a), ("b", b))}
+    facts = {"a": str(a), "b": str(b), "width": width, "height": height, **bits}
+    for name, metric in METRICS.items():
+        try:
+            value = metric(one, other)
+        except ImportError:
+            value = None  # of an optional package
+        facts[name] = None if value is None else round(value, 4)
+    _show(facts, as_json)
 
 
 @main.command()
@@ -222,7 +282,7 @@ def _run(
     inputs: Sequence[Path],
     suffix: str,
     found_in_folders: Sequence[str] | frozenset[str],
-    one: Callable[[aecodec.Codec, Job], tuple[int, int, str]],
+    one: Callable[[aecodec.Codec, Job], dict[str, Any]],
     *,
     output: str | None,
     recursive: bool,
@@ -230,6 +290,7 @@ def _run(
     device: str,
     model: str | None,
     pixel_limit: int,
+    as_json: bool,
     verbose: bool,
 ) -> None:
     """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
@@ -250,14 +311,26 @@ def _run(
             if job.problem:
                 raise AecodecError(job.problem)
             assert codec is not None  # there is a job without a problem
-            before, after, details = one(codec, job)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", PictureWarning)
+                facts = one(codec, job)
         except (AecodecError, OSError, MemoryError) as error:
             failed += 1
             tqdm.write(_message(job.source, error), file=sys.stderr)
             continue
         seconds = time.monotonic() - started
-        line = f"{job.source} -> {job.target}  {_size(before)} -> {_size(after)}  {details}  {seconds:.2f} s"
-        if verbose:
+        for warning in caught:
+            tqdm.write(f"aecodec: {job.source}: {warning.message}", file=sys.stderr)
+        if as_json:
+            names = {"source": str(job.source), "target": str(job.target)}
+            line = json.dumps({**names, **facts, "seconds": round(seconds, 3), "model": codec.model.name})
+        else:
+            line = (
+                f"{job.source} -> {job.target}  {_size(facts['bytes_in'])} -> {_size(facts['bytes_out'])}  "
+                f"{facts['width']}x{facts['height']}  {facts['bpp']:.3f} bpp  quality {facts['quality']:g}  "
+                f"{seconds:.2f} s"
+            )
+        if verbose and not as_json:
             line += f"  model {codec.model.name} on {codec.device}"
         tqdm.write(line, file=sys.stderr if quiet_output else sys.stdout)
     if failed and len(jobs) > 1:
@@ -266,19 +339,34 @@ def _run(
         raise SystemExit(1)
 
 
-def _write(target: Path, write: Callable[[Any], object]) -> int:
-    if target != STANDARD:
-        return files.write_atomically(target, write)
-    buffer = io.BytesIO()
-    write(buffer)
-    sys.stdout.buffer.write(buffer.getbuffer())
-    sys.stdout.buffer.flush()
-    return len(buffer.getbuffer())
+def _write(job: Job, write: Callable[[Any], object]) -> int:
+    """Writes a result whole or not at all, with the time of its source. Returns its size in bytes."""
+    if job.target == STANDARD:
+        buffer = io.BytesIO()
+        write(buffer)
+        sys.stdout.buffer.write(buffer.getbuffer())
+        sys.stdout.buffer.flush()
+        return len(buffer.getbuffer())
+    size = files.write_atomically(job.target, write)
+    if job.source != STANDARD:
+        status = job.source.stat()
+        os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return size
 
 
-def _describe(header: container.Header, size: int) -> str:
-    bpp = 8 * size / (header.width * header.height)
-    return f"{header.width}x{header.height}  {bpp:.3f} bpp  quality {header.quality / 100:g}"
+def _facts(data: bytes) -> dict[str, Any]:
+    """What the header of an .aec file says."""
+    header = container.read_header(data, pixel_limit=sys.maxsize)
+    bpp = round(8 * len(data) / (header.width * header.height), 4)
+    return {"width": header.width, "height": header.height, "bpp": bpp, "quality": header.quality / 100}
+
+
+def _show(facts: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name:15} {'-' if value is None else value}")
 
 
 def _size(count: int) -> str:

@@ -1,4 +1,4 @@
-"""The errors that aecodec raises on purpose; everything else is a bug."""
+"""The errors that aecodec raises on purpose, and its warnings; everything else is a bug."""
 
 
 class AecodecError(Exception):
@@ -15,3 +15,7 @@ class ModelError(AecodecError):
 
 class LimitError(AecodecError):
     """The picture is larger than the limit that is in force."""
+
+
+class PictureWarning(UserWarning):
+    """A part of a picture is not kept: other frames, lower bits."""

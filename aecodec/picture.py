@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -14,10 +15,15 @@ import torch
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from aecodec.errors import AecodecError, LimitError
+from aecodec.errors import AecodecError, LimitError, PictureWarning
+
+with contextlib.suppress(ImportError):  # HEIC, where pillow-heif is installed; Pillow itself reads AVIF
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 
 Pixels = npt.NDArray[np.uint8]
-OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -47,8 +53,9 @@ Source = str | Path | BinaryIO | Image.Image | Pixels | Picture
 def load(source: Source) -> Picture:
     """Reads a picture from a file name, an open binary file, a Pillow image or a uint8 array; one that is read passes.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Of 16-bit pictures the upper 8 bits are kept; of animations
-    the first frame. The EXIF orientation stays in the metadata, pixels are not turned.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). What happens to each kind of picture is in docs/pictures.md;
+    PictureWarning tells of frames and bits that are not kept. The EXIF orientation stays in the metadata, pixels are
+    not turned.
     Raises AecodecError if the source is not a picture, LimitError if Pillow holds it for a decompression bomb, OSError
     if it cannot be read.
     """
@@ -66,7 +73,9 @@ def load(source: Source) -> Picture:
     except Image.DecompressionBombError as error:
         raise LimitError(str(error)) from error
     except UnidentifiedImageError as error:
-        raise AecodecError("not a picture in a format that Pillow can read") from error
+        heic = isinstance(source, (str, Path)) and Path(source).suffix.lower() in (".heic", ".heif", ".hif")
+        hint = "; HEIC needs pip install pillow-heif" if heic else ""
+        raise AecodecError(f"not a picture in a format that Pillow can read{hint}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's: not found, no permission
@@ -91,27 +100,39 @@ def _from_array(array: npt.NDArray[np.generic]) -> Picture:
 def _from_image(image: Image.Image) -> Picture:
     if 0 in image.size:
         raise AecodecError("the picture has no pixels")
+    if getattr(image, "is_animated", False):
+        warnings.warn("has more than one frame; only one is kept", PictureWarning, stacklevel=2)
+    sixteen_bits = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow itself keeps the upper 8 bits
     image.load()
     exif = image.getexif().tobytes() if "exif" in image.info or image.getexif() else None
     icc, xmp = image.info.get("icc_profile"), image.info.get("xmp")
     alpha: Pixels | None = None
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode in SIXTEEN_BITS or (image.mode == "I" and _fits_16_bits(image)):
+        sixteen_bits = True
+        samples = np.asarray(image)
+        if "transparency" in image.info:
+            alpha = np.where(samples == image.info["transparency"], 0, 255).astype(np.uint8)
+        image = Image.fromarray((samples >> 8).astype(np.uint8))
+    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         whole = image.convert("RGBA")
         alpha = np.asarray(whole.getchannel("A"))
         image = whole.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
-    elif image.mode in SIXTEEN_BITS:
-        samples = np.asarray(image).astype(np.uint16)
-        return Picture((samples >> 8).astype(np.uint8), None, exif, icc, xmp)
-    elif image.mode in OPAQUE:
-        if image.mode in ("CMYK", "LAB"):
-            image, icc = _to_rgb(image, icc)
-        elif image.mode != OPAQUE[image.mode]:
-            image = image.convert(OPAQUE[image.mode])
-    else:
+    elif image.mode in ("CMYK", "LAB"):
+        image, icc = _to_rgb(image, icc)
+    elif image.mode not in OPAQUE:
         raise AecodecError(f"pictures of Pillow mode {image.mode} are not supported; convert it to RGB or L first")
+    elif image.mode != OPAQUE[image.mode]:
+        image = image.convert(OPAQUE[image.mode])
+    if sixteen_bits:
+        warnings.warn("has 16 bits per sample; the upper 8 are kept", PictureWarning, stacklevel=2)
     if isinstance(xmp, str):
         xmp = xmp.encode()
     return Picture(_samples(image), alpha, exif or None, icc or None, xmp or None)
+
+
+def _fits_16_bits(image: Image.Image) -> bool:
+    samples = np.asarray(image)
+    return bool(samples.min() >= 0 and samples.max() < 2**16)
 
 
 def _samples(image: Image.Image) -> Pixels:

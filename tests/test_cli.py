@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from aecodec import rate
 from aecodec.cli import main
 
 Run = Callable[..., Result]
@@ -23,7 +26,7 @@ Run = Callable[..., Result]
 def run(small_weights: Path) -> Run:
     def call(*args: object, stdin: bytes | None = None) -> Result:
         words = [str(a) for a in args]
-        if words[0] in ("compress", "decompress"):
+        if words[0] in ("compress", "decompress", "compare"):
             words += ["--model", str(small_weights), "--device", "cpu"]
         return CliRunner().invoke(main, words, input=stdin)
 
@@ -164,3 +167,64 @@ def test_module_and_version() -> None:
 def test_importing_does_not_load_torch() -> None:
     code = "import sys, aecodec, aecodec.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_results_have_the_times_of_their_sources(run: Run, folder: Path) -> None:
+    os.utime(folder / "a.png", ns=(10**18, 10**18 + 123_456_000))
+    run("compress", folder / "a.png")
+    assert (folder / "a.aec").stat().st_mtime_ns == 10**18 + 123_456_000
+    run("decompress", folder / "a.aec", "-o", folder / "back.png")
+    assert (folder / "back.png").stat().st_mtime_ns == 10**18 + 123_456_000
+
+
+def test_json_lines_tell_what_was_done(run: Run, folder: Path) -> None:
+    result = run("compress", "--json", "-q", "44", folder / "a.png", folder / "b.jpg")
+    first, second = (json.loads(line) for line in result.stdout.splitlines())
+    assert (first["width"], first["height"], first["quality"]) == (144, 96, 44)
+    assert first["bytes_out"] == (folder / "a.aec").stat().st_size
+    assert second["source"] == str(folder / "b.jpg")
+    (line,) = run("decompress", "--json", folder / "a.aec", "-o", folder / "back.png").stdout.splitlines()
+    assert json.loads(line)["bytes_out"] == (folder / "back.png").stat().st_size
+
+
+def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray) -> None:
+    run("compress", folder / "a.png", "-q", "90")
+    facts = json.loads(run("compare", "--json", folder / "a.png", folder / "a.aec").stdout)
+    decoded = np.asarray(Image.open(folder / "a.aec"))
+    assert facts["psnr_rgb"] == pytest.approx(rate.psnr(photo, decoded), abs=1e-3)
+    assert facts["bpp_b"] == pytest.approx(8 * (folder / "a.aec").stat().st_size / (144 * 96), abs=1e-3)
+    assert "psnr_rgb        -" in run("compare", folder / "a.png", folder / "a.png").stdout  # nothing differs
+    for a, b, complaint in (
+        ("a.png", "b.jpg", "60x40 pixels"),
+        ("a.png", "broken.png", "broken.png: "),
+        ("no", "a.png", "no: "),
+    ):
+        result = run("compare", folder / a, folder / b)
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert complaint in result.stderr
+
+
+def test_what_is_not_kept_is_said(run: Run, folder: Path, photo: np.ndarray) -> None:
+    image = Image.fromarray(photo)
+    image.save(folder / "moving.gif", save_all=True, append_images=[image.rotate(180)])
+    result = run("compress", folder / "moving.gif")
+    assert result.exit_code == 0
+    assert result.stderr == f"aecodec: {folder / 'moving.gif'}: has more than one frame; only one is kept\n"
+
+
+def test_help_shows_examples_that_parse() -> None:
+    for command in ("compress", "decompress", "compare"):
+        shown = CliRunner().invoke(main, [command, "--help"]).stdout
+        examples = [line.strip().split("  ")[0] for line in shown.split("Examples:")[1].strip().splitlines()]
+        assert len(examples) >= 2
+        for example in examples:
+            words = shlex.split(example.split("<")[0])
+            assert words[:2] == ["aecodec", command]
+            main.commands[command].make_context(command, words[2:])
+
+
+def test_output_has_no_colours(folder: Path, small_weights: Path) -> None:
+    command = [sys.executable, "-m", "aecodec", "compress", str(folder / "a.png"), "--model", str(small_weights)]
+    result = subprocess.run(command, capture_output=True, env={**os.environ, "FORCE_COLOR": "1"}, check=True)
+    assert b"\x1b" not in result.stdout + result.stderr

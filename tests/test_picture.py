@@ -1,14 +1,19 @@
-"""The promise: every kind of picture that Pillow reads is taken in, and the table in the README says how."""
+"""The promise: every kind of picture that Pillow reads is taken in, and the table in docs/pictures.md says how."""
 
 from __future__ import annotations
 
 import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from aecodec import AecodecError
+from aecodec.errors import PictureWarning
 from aecodec.picture import crop, decode_alpha, encode_alpha, load, pad, save, to_image
 
 
@@ -17,6 +22,7 @@ def image(photo: np.ndarray) -> Image.Image:
     return Image.fromarray(photo)
 
 
+@pytest.mark.filterwarnings("ignore::aecodec.errors.PictureWarning")
 @pytest.mark.parametrize(
     ("mode", "colour", "alpha"),
     [
@@ -45,11 +51,70 @@ def test_modes(image: Image.Image, mode: str, colour: int, alpha: bool) -> None:
         assert np.abs(picture.colour - reference).mean() < 2
 
 
-def test_16_bit_pictures_keep_their_upper_8_bits(image: Image.Image) -> None:
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_pictures_keep_their_upper_8_bits_with_a_warning(image: Image.Image, kind: str) -> None:
     samples = np.asarray(image.convert("L")).astype(np.uint16) * 256 + 77
     buffer = io.BytesIO()
-    Image.fromarray(samples).save(buffer, "PNG")
-    np.testing.assert_array_equal(load(buffer).colour, samples >> 8)
+    Image.fromarray(samples).save(buffer, kind)
+    with pytest.warns(PictureWarning, match="16 bits"):
+        np.testing.assert_array_equal(load(buffer).colour, samples >> 8)
+
+
+def test_16_bit_colour_is_warned_of_too(photo: np.ndarray) -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + (row.astype(np.uint16) * 256 + 77).astype(">u2").tobytes() for row in photo)
+    header = struct.pack(">IIBBBBB", 144, 96, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.warns(PictureWarning, match="16 bits"):
+        np.testing.assert_array_equal(load(io.BytesIO(png)).colour, photo)
+
+
+def test_a_transparent_level_of_16_bits_becomes_alpha() -> None:
+    samples = np.arange(12, dtype=np.uint16).reshape(3, 4) * 1000
+    buffer = io.BytesIO()
+    Image.fromarray(samples).save(buffer, "PNG", transparency=5000)
+    with pytest.warns(PictureWarning, match="16 bits"):
+        picture = load(buffer)
+    assert picture.alpha is not None
+    assert picture.alpha.ravel().tolist() == [255] * 5 + [0] + [255] * 6
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_animations_the_first_frame_is_kept_with_a_warning(image: Image.Image, kind: str) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, save_all=True, append_images=[image.rotate(180), image.rotate(90)])
+    with pytest.warns(PictureWarning, match="more than one frame"):
+        picture = load(buffer)
+    assert np.abs(picture.colour.astype(int) - np.asarray(image)).mean() < 8
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(buffer)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_pictures_of_phones_are_read_where_pillow_can(image: Image.Image, kind: str, tmp_path: Path) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    path = tmp_path / ("x.avif" if kind == "AVIF" else "x.heic")
+    image.save(path, kind, quality=90, exif=exif.tobytes())
+    picture = load(path)
+    assert np.abs(picture.colour.astype(int) - np.asarray(image)).mean() < 8
+    assert picture.exif is not None
+    assert b"a description" in picture.exif
+
+
+def test_heic_without_a_plugin_is_an_error_that_helps(tmp_path: Path) -> None:
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypunknown brand")
+    with pytest.raises(AecodecError, match="pip install pillow-heif"):
+        load(tmp_path / "x.heic")
 
 
 def test_palette_transparency_becomes_alpha(image: Image.Image) -> None:
