@@ -6,7 +6,9 @@ decoding   file -> entropy decoder -> hyper latents -> scale indices -> symbols 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -31,11 +33,31 @@ UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
 SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 5.5 by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
+OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc")  # in the messages of torch and of C++
 LOST = 128  # level of the pixels of tiles that are lost to damage
+
+
+if hasattr(os, "register_at_fork"):
+    # The OpenMP of torch waits forever in a forked process for threads that only its parent has. One thread needs none.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Torch reports a lack of memory as a RuntimeError: makes it a MemoryError, as numpy's is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+            raise MemoryError(str(error).splitlines()[0]) from error
+        raise
 
 
 class Codec:
     """Compresses and decompresses with one model on one device; keeps both loaded between calls.
+
+    Several threads may use one codec at the same time, with the same results. So may processes: a codec can be pickled,
+    which loads the model again on the other side, and may be used after a fork (on the CPU, by one thread there).
 
     Args:
         device: "auto" (CUDA if there is one), "cpu", "cuda" or another of torch's names.
@@ -43,10 +65,12 @@ class Codec:
             another released model are decoded with that one.
         pixel_limit: pictures of more pixels raise LimitError.
 
-    Raises ModelError if the model cannot be loaded, AecodecError if the device does not exist.
+    Raises ModelError if the model cannot be loaded, AecodecError if the device does not exist. Where memory does not
+    suffice, all methods raise MemoryError and the codec stays usable.
     """
 
     def __init__(self, device: str = "auto", model: str | Path | None = None, pixel_limit: int = DEFAULT_PIXEL_LIMIT):
+        self._model_argument = model
         self.device = find_device(device)
         self.pixel_limit = pixel_limit
         if isinstance(model, Path) or (model or "").endswith(".safetensors"):
@@ -54,6 +78,10 @@ class Codec:
         else:
             self.model = load_released(model or DEFAULT, self.device)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Codec, (str(self.device), self._model_argument, self.pixel_limit)
+
+    @_memory_errors()
     def compress(
         self,
         image: Source,
@@ -89,12 +117,14 @@ class Codec:
 
         return rate.choose(goal, picture.width * picture.height, encode, fidelity)
 
+    @_memory_errors()
     def compress_batch(self, images: Sequence[Source], quality: float = DEFAULT_QUALITY) -> list[bytes]:
         """Several pictures at once; tiles of equal shape share passes through the network. See `compress`."""
         hundredths = rate.hundredths(quality)
         pictures = [load(image) for image in images]
         return self._write(pictures, self._analyse(pictures), hundredths)
 
+    @_memory_errors()
     def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:
         """The picture in an .aec file, with EXIF, ICC profile and XMP in its `info`; mode L, LA, RGB or RGBA.
 
@@ -106,11 +136,13 @@ class Codec:
         (picture,) = self._read([container.read(data, self.pixel_limit)], [region])
         return to_image(picture)
 
+    @_memory_errors()
     def decompress_batch(self, files: Sequence[bytes]) -> list[Image.Image]:
         """Several pictures at once; tiles of equal shape and quality share passes through the network."""
         contents = [container.read(data, self.pixel_limit) for data in files]
         return [to_image(picture) for picture in self._read(contents, [None] * len(contents))]
 
+    @_memory_errors()
     def salvage(self, data: bytes) -> tuple[Image.Image, list[str]]:
         """What is intact of a damaged .aec file: the picture, lost tiles grey, and a phrase for each damage, if any.
 

@@ -17,6 +17,7 @@ Johnston, Minnen, "Integer networks for data compression with latent-variable mo
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,7 @@ ACTIVATION_TOP = 255
 WEIGHT_TOP = 127
 SUM_LIMIT = 2**24  # integers up to here are exact in float32
 WEIGHT_SUM_LIMIT = 60_000  # * 255 leaves 1.4 million for the bias
+_CUDNN_FLAGS = threading.Lock()  # the flags are global: no thread may reset them while another relies on them
 POSITION_STEPS = 9900  # a quality in hundredths, 100..10000, is a position 0..9900 on the rows of biases
 
 
@@ -104,16 +106,15 @@ def integer_conv2d(x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, top: 
     """
     device = x.device.type
     with torch.autocast(device, enabled=False), _full_precision():
-        sums = torch.round(F.conv2d(x, weight, padding=weight.shape[-1] // 2))
-    scaled = (sums + bias.view(1, -1, 1, 1)) * torch.exp2(-shift).view(1, -1, 1, 1)
-    return torch.floor(scaled).clamp_(0, top)
+        sums = F.conv2d(x, weight, padding=weight.shape[-1] // 2).round_()
+    return sums.add_(bias.view(1, -1, 1, 1)).mul_(torch.exp2(-shift).view(1, -1, 1, 1)).floor_().clamp_(0, top)
 
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Turns TF32 and reduced-precision kernels off: they would break the 2^24 argument."""
     if torch.cuda.is_available():
-        with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        with _CUDNN_FLAGS, torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
             yield
     else:
         yield
