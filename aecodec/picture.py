@@ -24,6 +24,10 @@ with contextlib.suppress(ImportError):  # HEIC, where pillow-heif is installed; 
 
 Pixels = npt.NDArray[np.uint8]
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
+# Tags of a TIFF file that describe the picture; the others tell how the file is laid out. Description, maker, model,
+# orientation, resolution (3), software, time, artist, host, copyright, EXIF, GPS.
+TIFF_DESCRIPTION = {270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853}
+SUB_EXIF = (34665, 34853, 40965)  # tags that lead to further EXIF: camera, GPS, interoperability
 SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -104,8 +108,7 @@ def _from_image(image: Image.Image) -> Picture:
         warnings.warn("has more than one frame; only one is kept", PictureWarning, stacklevel=2)
     sixteen_bits = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow itself keeps the upper 8 bits
     image.load()
-    exif = image.getexif().tobytes() if "exif" in image.info or image.getexif() else None
-    icc, xmp = image.info.get("icc_profile"), image.info.get("xmp")
+    exif, icc, xmp = _exif_of(image), image.info.get("icc_profile"), image.info.get("xmp")
     alpha: Pixels | None = None
     if image.mode in SIXTEEN_BITS or (image.mode == "I" and _fits_16_bits(image)):
         sixteen_bits = True
@@ -127,7 +130,24 @@ def _from_image(image: Image.Image) -> Picture:
         warnings.warn("has 16 bits per sample; the upper 8 are kept", PictureWarning, stacklevel=2)
     if isinstance(xmp, str):
         xmp = xmp.encode()
-    return Picture(_samples(image), alpha, exif or None, icc or None, xmp or None)
+    return Picture(_samples(image), alpha, exif, icc or None, xmp or None)
+
+
+def _exif_of(image: Image.Image) -> bytes | None:
+    """EXIF byte by byte as the file has it (with thumbnail and maker's notes), unless it was edited through Pillow."""
+    raw, edited = image.info.get("exif"), image.getexif()
+    if raw:
+        read = Image.Exif()
+        read.load(raw)
+        if dict(read) == dict(edited) and all(read.get_ifd(tag) == edited.get_ifd(tag) for tag in SUB_EXIF):
+            return bytes(raw)
+    if getattr(image, "tag_v2", None):  # Pillow gives all tags of a TIFF file
+        kept = Image.Exif()
+        kept.load(edited.tobytes())
+        for tag in set(kept) - TIFF_DESCRIPTION:
+            del kept[tag]
+        edited = kept
+    return edited.tobytes() if edited else None
 
 
 def _fits_16_bits(image: Image.Image) -> bool:

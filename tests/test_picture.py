@@ -164,6 +164,45 @@ def test_metadata_are_written_where_the_format_holds_them(image: Image.Image, su
         np.testing.assert_array_equal(back.colour, np.asarray(image))
 
 
+def test_exif_is_kept_byte_by_byte_unless_it_was_edited(image: Image.Image) -> None:
+    thumbnail = b"\xff\xd8" + b"a thumbnail" + b"\xff\xd9"
+    orientation = struct.pack("<HHHII", 1, 0x112, 3, 1, 6) + struct.pack("<I", 26)
+    pointers = struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(thumbnail), 0)
+    raw = b"Exif\0\0II*\0\x08\0\0\0" + orientation + pointers + thumbnail
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=raw)
+    assert load(buffer).exif == raw
+    opened = Image.open(buffer)
+    opened.getexif()[0x0112] = 1
+    edited = Image.Exif()
+    edited.load(load(opened).exif or b"")
+    assert edited[0x0112] == 1
+
+
+def test_a_position_that_was_removed_does_not_come_back(image: Image.Image) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(34853)[1] = "N"
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif)
+    opened = Image.open(buffer)
+    assert opened.getexif().get_ifd(34853) == {1: "N"}
+    opened.getexif().get_ifd(34853).clear()
+    edited = Image.Exif()
+    edited.load(load(opened).exif or b"")
+    assert edited.get_ifd(34853) == {}
+
+
+def test_of_tiff_tags_those_that_describe_the_picture_become_exif(image: Image.Image) -> None:
+    buffer = io.BytesIO()
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.save(buffer, "TIFF", icc_profile=icc, description="a description", compression="tiff_lzw")
+    picture = load(buffer)
+    assert picture.icc == icc
+    exif = Image.Exif()
+    exif.load(picture.exif or b"")
+    assert dict(exif) == {0x010E: "a description"}
+
+
 def test_alpha_is_not_lost_in_jpeg(image: Image.Image) -> None:
     image.putalpha(128)
     with pytest.raises(AecodecError, match="alpha"):
