@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 import aecodec
 from aecodec import archive_cli, container, files
-from aecodec.errors import AecodecError, LimitError, ModelError, PictureWarning
+from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
 PATH = click.Path(path_type=Path, allow_dash=True)
@@ -46,11 +48,58 @@ class _Region(click.ParamType):
         return tuple(int(part) for part in parts)
 
 
+class _Commands(click.Group):
+    """Ends every command as a shell expects, with one line of explanation: 130 after SIGINT, 143 after SIGTERM, 141 and
+    silence if nobody reads the output any more."""
+
+    def invoke(self, context: click.Context) -> Any:
+        received = signal.SIGINT
+
+        def interrupt(number: int, _: object) -> None:
+            nonlocal received
+            received = signal.Signals(number)
+            raise KeyboardInterrupt  # commands clean up after any signal as after Ctrl-C
+
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+            # A signal that is ignored stays so: nohup.
+            before = {n: signal.signal(n, interrupt) for n in ends if signal.getsignal(n) == signal.SIG_DFL}
+        try:
+            try:
+                return super().invoke(context)
+            finally:
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            click.echo(f"aecodec: interrupted ({received.name}); nothing is half-written", err=True)
+            raise SystemExit(128 + received) from None
+        except SystemExit as end:
+            if end.code == 128 + signal.SIGINT:  # the command has explained what becomes of its work
+                raise SystemExit(128 + received) from None
+            raise
+        except BrokenPipeError:
+            _abandon_output()
+            raise SystemExit(141) from None  # as of a process that SIGPIPE ended
+        except (OSError, MemoryError) as error:
+            _abandon_output()
+            raise SystemExit(_complain(Path("standard output"), error)) from error
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _abandon_output() -> None:
+    """Sends what is still to be flushed nowhere, so that the interpreter does not complain at its end."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+
+
 def _examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_examples(
         "aecodec compress photo.jpg                  photo.aec beside it",
@@ -145,8 +194,11 @@ def compress(
 )
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option("--region", type=_Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
+@click.option("--salvage", is_flag=True, help="Of a damaged file, write what is intact and say what is lost (exit 1).")
 @_file_options
-def decompress(archives: Sequence[Path], region: tuple[int, int, int, int] | None, **options: Any) -> None:
+def decompress(
+    archives: Sequence[Path], region: tuple[int, int, int, int] | None, salvage: bool, **options: Any
+) -> None:
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import picture
 
@@ -154,8 +206,10 @@ def decompress(archives: Sequence[Path], region: tuple[int, int, int, int] | Non
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
         suffix = ".png" if job.target == STANDARD else job.target.suffix
         picture.format_of(suffix)  # before the work, not after it
-        image = codec.decompress(data, region)
+        image, damage = codec.salvage(data, region) if salvage else (codec.decompress(data, region), [])
         after = _write(job, lambda file: picture.save(image, file, suffix))
+        if damage:
+            raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
         return {"bytes_in": len(data), "bytes_out": after, **_facts(data)}
 
     _run(archives, ".png", [".aec"], one, **options)
@@ -314,6 +368,8 @@ def _run(
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", PictureWarning)
                 facts = one(codec, job)
+        except BrokenPipeError:
+            raise  # nobody reads the output: no job has a purpose any more
         except (AecodecError, OSError, MemoryError) as error:
             failed += 1
             tqdm.write(_message(job.source, error), file=sys.stderr)
@@ -344,8 +400,13 @@ def _write(job: Job, write: Callable[[Any], object]) -> int:
     if job.target == STANDARD:
         buffer = io.BytesIO()
         write(buffer)
-        sys.stdout.buffer.write(buffer.getbuffer())
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(buffer.getbuffer())
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            error.filename = "standard output"
+            _abandon_output()
+            raise
         return len(buffer.getbuffer())
     size = files.write_atomically(job.target, write)
     if job.source != STANDARD:
@@ -379,11 +440,11 @@ def _size(count: int) -> str:
     )
 
 
-def _message(path: Path | None, error: BaseException) -> str:
+def _message(path: Path | str | None, error: BaseException) -> str:
     if isinstance(error, MemoryError):
         reason = "not enough memory"
     elif isinstance(error, OSError) and error.strerror:
-        reason = error.strerror
+        path, reason = error.filename or path, error.strerror
     elif isinstance(error, LimitError):
         reason = f"{error} (--pixel-limit)"
     else:

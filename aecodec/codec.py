@@ -143,14 +143,14 @@ class Codec:
         return [to_image(picture) for picture in self._read(contents, [None] * len(contents))]
 
     @_memory_errors()
-    def salvage(self, data: bytes) -> tuple[Image.Image, list[str]]:
+    def salvage(self, data: bytes, region: Region | None = None) -> tuple[Image.Image, list[str]]:
         """What is intact of a damaged .aec file: the picture, lost tiles grey, and a phrase for each damage, if any.
 
         Up to 96 pixels around a lost tile are less exact, because they depend on its latents.
         Raises FormatError if the header or every tile is damaged, otherwise as `decompress` does.
         """
         file, damage = container.salvage(data, self.pixel_limit)
-        (picture,) = self._read([file], [None])
+        (picture,) = self._read([file], [region])
         return to_image(picture), damage
 
     def _analyse(self, pictures: Sequence[Picture]) -> Iterator[tuple[list[_Place], Tensor]]:

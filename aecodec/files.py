@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +96,8 @@ def plan(
         if target != STANDARD:
             if target.resolve() == source.resolve():
                 problem = "would be overwritten by its own result; use -o"
+            elif target.exists() and not target.is_file():
+                problem = f"{target} is not an ordinary file; -o - writes to standard output"
             elif target.resolve() in taken:
                 problem = f"{target} is already the result of another input; use -o with a folder, or rename"
             elif target.exists() and not force:
@@ -108,10 +112,11 @@ def plan(
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> int:
     """Creates or replaces a file in one step: whatever happens, it is the old one or the whole new one.
 
-    Missing folders are made. Returns its size in bytes. Raises whatever `write` raises, and OSError.
+    Missing folders are made. Returns its size in bytes. Raises whatever `write` raises, and OSError naming the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # The name of a process would come again, in a container at once, and meet what a killed one left.
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             write(file)
@@ -119,7 +124,10 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> int:
             os.fsync(file.fileno())
             size = file.tell()
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     return size
