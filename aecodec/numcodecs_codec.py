@@ -1,0 +1,32 @@
+"""Chunks of image arrays as .aec files, for Zarr: `numcodecs.get_codec({"id": "aec", "quality": 60})`. Lossy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numcodecs.abc import Codec
+from numcodecs.compat import ensure_bytes, ensure_ndarray, ndarray_copy
+
+import aecodec
+from aecodec.errors import AecodecError
+
+
+class Aec(Codec):
+    """One picture per chunk, with the default model: uint8 of shape (..., H, W, 3), (..., H, W, 4) or (..., H, W),
+    where only the last dimensions are longer than 1. quality: 1..100."""
+
+    codec_id = "aec"
+
+    def __init__(self, quality: float = 50.0):
+        self.quality = quality
+
+    def encode(self, buf: Any) -> bytes:
+        array = ensure_ndarray(buf)
+        dimensions = 3 if array.ndim > 2 and array.shape[-1] in (1, 3, 4) else 2
+        if array.ndim < 2 or array.size != np.prod(array.shape[-dimensions:]):
+            raise AecodecError(f"chunk of shape {array.shape}; expected one picture, as (1, H, W, 3)")
+        return aecodec.compress(array.reshape(array.shape[-dimensions:]), self.quality)
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        return ndarray_copy(np.asarray(aecodec.decompress(ensure_bytes(buf))), out)
