@@ -33,6 +33,7 @@ UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
 SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 5.5 by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
+STRIP_TILES = 4  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc")  # in the messages of torch and of C++
 LOST = 128  # level of the pixels of tiles that are lost to damage
 
@@ -158,16 +159,22 @@ class Codec:
         for picture in pictures:
             container.check_limit(picture.width, picture.height, self.pixel_limit)
         headers = [self._header(picture, QUALITY_MIN) for picture in pictures]
-        places = [(p, t) for p, header in enumerate(headers) for t in range(len(_tiles(header)))]
-        boxes = [box for header in headers for box in _tiles(header)]
+        tiles = [_tiles(header) for header in headers]
+        strips = [(p, numbers) for p in range(len(pictures)) for numbers in _strips(tiles[p])]
+        boxes = [_union([tiles[p][t] for t in numbers]) for p, numbers in strips]
         windows = [
-            _window(box, headers[p].padded_size, ANALYSIS_HALO) for (p, _), box in zip(places, boxes, strict=True)
+            _window(box, headers[p].padded_size, ANALYSIS_HALO) for (p, _), box in zip(strips, boxes, strict=True)
         ]
         shapes = [(_inside(box, window), _size(window)) for box, window in zip(boxes, windows, strict=True)]
         for batch in _batches(shapes):
             inside, size = shapes[batch[0]]
-            pixels = torch.cat([pad(pictures[places[j][0]].colour[windows[j]], size) for j in batch])
-            yield [places[j] for j in batch], self._latents(pixels, inside)
+            pixels = torch.cat([pad(pictures[strips[j][0]].colour[windows[j]], size) for j in batch])
+            whole = self._latents(pixels, inside)
+            p, numbers = strips[batch[0]]
+            for k, t in enumerate(numbers):  # strips of equal shape are divided equally
+                _, columns = _in_latents(_inside(tiles[p][t], boxes[batch[0]]))
+                latents = whole[:, :, :, columns].contiguous(memory_format=torch.channels_last)
+                yield [(strips[j][0], strips[j][1][k]) for j in batch], latents
 
     def _write(
         self, pictures: Sequence[Picture], analysed: Iterable[tuple[list[_Place], Tensor]], quality: int
@@ -203,11 +210,11 @@ class Codec:
                 for (part, number), latents in zip(tiles, decoded, strict=True):
                     part.latents[number] = latents
 
-            boxes = [(part, box, part.window(box)) for part in active for box in part.rows[row]]
+            boxes = [(part, box, part.window(box)) for part in active for box in part.strips(row)]
             for batch in _batches([(part.key, _size(window)) for part, _, window in boxes]):
                 places = [boxes[j] for j in batch]
                 part, _, _ = places[0]
-                latents = torch.stack([part.gather(window) for part, _, window in places])
+                latents = torch.cat([part.gather(window) for part, _, window in places])
                 pixels = self._synthesise(part.model, latents, part.file.header.quality)
                 for (part, box, window), plane in zip(places, pixels, strict=True):
                     rows, columns = _inside(box, window)
@@ -253,11 +260,10 @@ class Codec:
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
         scale = scale_of_index(index)
         entropy = model.network.entropy_model
-        mask = first_pass_mask(index)
-        y = entropy.mean_of_first_pass(features, scale) + r_hat
-        first = torch.where(mask, y, 0)
-        y = torch.where(mask, y, entropy.mean_of_second_pass(features, scale, first) + r_hat)
-        return torch.cat([y, features], 1)
+        mask = first_pass_mask(index).float()
+        first = entropy.mean_of_first_pass(features, scale).add_(r_hat).mul_(mask)
+        second = entropy.mean_of_second_pass(features, scale, first).add_(r_hat)
+        return torch.cat([torch.lerp(second, first, mask), features], 1)
 
     @torch.inference_mode()
     def _synthesise(self, model: Model, latents: Tensor, quality: int) -> Tensor:
@@ -267,7 +273,7 @@ class Codec:
         m = network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
         x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position)
-        return shuffle(((x + 0.5) * 255).round_().clamp_(0, 255).to(torch.uint8), 8)
+        return shuffle(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8), 8)
 
 
 Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
@@ -295,15 +301,19 @@ class _Part:
         self.key = (header.quality, header.model_id)
         self.tiles = _tiles(header)
         wanted = (_overlap(tile, self.area) for tile in self.tiles)
-        self.rows = [list(row) for _, row in groupby((box for box in wanted if box), lambda box: box[0].start)]
+        boxes = [box for box in wanted if box]
+        self.rows = [[boxes[number] for number in row] for row in _rows(boxes)]
         self.latents: dict[int, Tensor] = {}
         self._colour = np.empty((height, width, 3)[: 3 if header.channels > 2 else 2], np.uint8)
 
+    def strips(self, row: int) -> list[Box]:
+        """What is wanted of a row, in pieces that are synthesised at once."""
+        boxes = self.rows[row]
+        return [_union([boxes[number] for number in strip]) for strip in _strips(boxes)]
+
     def advance(self, row: int) -> list[int]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
-        first, last = self.rows[row][0], self.rows[row][-1]
-        window = self.window((first[0], slice(first[1].start, last[1].stop)))
-        needed = self._touched(window)
+        needed = self._touched(self.window(_union(self.rows[row])))
         self.latents = {number: self.latents[number] for number in needed if number in self.latents}
         for number in self.file.lost.intersection(needed):
             self.latents[number] = self._no_latents(number)
@@ -327,15 +337,16 @@ class _Part:
         return _window((rows, columns), self.file.header.padded_size, SYNTHESIS_HALO * STRIDE)
 
     def gather(self, window: Box) -> Tensor:
-        """The latents of a window, (M + trunk, h, w), from the tiles that it touches."""
+        """The latents of a window, (1, M + trunk, h, w), from the tiles that it touches."""
         height, width = (side // STRIDE for side in _size(window))
         one = next(iter(self.latents.values()))
-        result = one.new_empty(len(one), height, width)
+        shape = (1, len(one), height, width)
+        result = torch.empty(shape, device=one.device, memory_format=torch.channels_last)
         for number in self._touched(window):
             shared = _overlap(self.tiles[number], window)
             assert shared is not None
             there, here = (_in_latents(_inside(shared, box)) for box in (window, self.tiles[number]))
-            result[:, there[0], there[1]] = self.latents[number][:, here[0], here[1]]
+            result[0, :, there[0], there[1]] = self.latents[number][:, here[0], here[1]]
         return result
 
     def paste(self, box: Box, pixels: Tensor) -> None:
@@ -370,7 +381,7 @@ def latents_of_tiles(model: Model, x: Tensor, inside: Box) -> Tensor:
     it is halo.
     """
     rows, columns = _in_latents(inside)
-    return model.network.analysis(x)[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+    return model.network.analysis(x)[:, :, rows, columns]
 
 
 @torch.inference_mode()
@@ -385,12 +396,11 @@ def symbols_of_latents(model: Model, latents: Tensor, quality: int) -> tuple[Sym
     z = entropy.hyper_latents(y).round()
     features, index = model.scale_model(z, quality - QUALITY_MIN)
     scale = scale_of_index(index)
-    mask = first_pass_mask(index)
+    mask = first_pass_mask(index).float()  # arithmetic with 0 and 1 is exact, and faster than torch.where
     mean = entropy.mean_of_first_pass(features, scale)
     symbols = quantise(y - mean, index, model.rounding)
-    first = torch.where(mask, mean + symbols, 0)
-    mean = entropy.mean_of_second_pass(features, scale, first)
-    symbols = torch.where(mask, symbols, quantise(y - mean, index, model.rounding))
+    mean = entropy.mean_of_second_pass(features, scale, mean.add_(symbols).mul_(mask))
+    symbols = torch.lerp(quantise(y.sub_(mean), index, model.rounding), symbols, mask)
 
     def array(values: Tensor, dtype: torch.dtype) -> np.ndarray:
         return values.to(dtype).cpu().contiguous().numpy()
@@ -406,10 +416,10 @@ def quantise(residual: Tensor, index: Tensor, rounding: Tensor) -> Tensor:
     magnitude = residual.abs()
     nearest = magnitude.round().clamp_(0, ESCAPE_TOP)
     top = rounding.shape[1] - 1
-    place = nearest.clamp(max=top).add_(index, alpha=top + 1).long()
+    place = nearest.clamp(max=top).add_(index, alpha=top + 1).int()
     # Above the listed magnitudes the price of one more is that of the last.
-    threshold = rounding.view(-1)[place] + (nearest - top).clamp_(min=0)
-    return torch.where(magnitude < threshold, nearest - 1, nearest).copysign(residual)
+    threshold = rounding.view(-1)[place].add_((nearest - top).clamp_(min=0))
+    return nearest.sub_(magnitude.lt_(threshold)).copysign_(residual)
 
 
 def _z_indices(model: Model, shape: Sequence[int], quality: int) -> Indices:
@@ -454,6 +464,22 @@ def _window(box: Box, limits: Sequence[int], halo: int) -> Box:
 def _overlap(a: Box, b: Box) -> Box | None:
     rows, columns = (slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _rows(boxes: Sequence[Box]) -> list[range]:
+    """Numbers of the boxes of each row; the boxes are given row by row."""
+    rows = [list(row) for _, row in groupby(range(len(boxes)), lambda number: boxes[number][0].start)]
+    return [range(row[0], row[-1] + 1) for row in rows]
+
+
+def _strips(boxes: Sequence[Box]) -> list[range]:
+    """Numbers of the boxes that go through a network in one piece: up to STRIP_TILES neighbours in a row."""
+    return [row[start : start + STRIP_TILES] for row in _rows(boxes) for start in range(0, len(row), STRIP_TILES)]
+
+
+def _union(boxes: Sequence[Box]) -> Box:
+    """Of neighbours in a row, from left to right."""
+    return boxes[0][0], slice(boxes[0][1].start, boxes[-1][1].stop)
 
 
 def _inside(box: Box, window: Box) -> Box:
