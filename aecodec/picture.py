@@ -117,7 +117,7 @@ def _from_image(image: Image.Image) -> Picture:
             alpha = np.where(samples == image.info["transparency"], 0, 255).astype(np.uint8)
         image = Image.fromarray((samples >> 8).astype(np.uint8))
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        whole = image.convert("RGBA")
+        whole = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         alpha = np.asarray(whole.getchannel("A"))
         image = whole.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
     elif image.mode in ("CMYK", "LAB"):

@@ -32,8 +32,14 @@ def image(photo: np.ndarray) -> Image.Image:
         ("P", 3, False),
         ("RGB", 3, False),
         ("RGBA", 3, True),
+        ("RGBX", 3, False),
+        ("PA", 3, True),
+        ("La", 2, True),
+        ("RGBa", 3, True),
         ("CMYK", 3, False),
+        ("LAB", 3, False),
         ("YCbCr", 3, False),
+        ("HSV", 3, False),
         ("I;16", 2, False),
     ],
 )
@@ -41,13 +47,19 @@ def test_modes(image: Image.Image, mode: str, colour: int, alpha: bool) -> None:
     if mode == "I;16":
         source = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     else:
-        source = image.convert(mode)
+        between = {"PA": "P", "La": "LA", "RGBa": "RGBA", "LAB": "RGB"}.get(mode, mode)
+        source = image.convert(between)
+        if mode == "LAB":
+            profiles = (ImageCms.createProfile(space) for space in ("sRGB", "LAB"))
+            source = ImageCms.profileToProfile(source, *profiles, outputMode="LAB")
+        elif mode != between:
+            source = source.convert(mode)
     picture = load(source)
     assert (picture.width, picture.height) == (144, 96)
     assert picture.colour.ndim == colour
     assert (picture.alpha is not None) == alpha
     reference = np.asarray(image.convert("L" if colour == 2 else "RGB")).astype(int)
-    if mode not in ("1", "P"):
+    if mode not in ("1", "P", "PA"):
         assert np.abs(picture.colour - reference).mean() < 2
 
 
