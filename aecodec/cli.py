@@ -23,7 +23,7 @@ from aecodec import archive_cli, container, files
 from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
-PATH = click.Path(path_type=Path, allow_dash=True)
+PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
 
 
 class _Size(click.ParamType):
@@ -400,8 +400,10 @@ def _write(job: Job, write: Callable[[Any], object]) -> int:
     if job.target == STANDARD:
         buffer = io.BytesIO()
         write(buffer)
+        rest = buffer.getbuffer()
         try:
-            sys.stdout.buffer.write(buffer.getbuffer())
+            while rest:  # with PYTHONUNBUFFERED, a part may be all that is written
+                rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.buffer.flush()
         except OSError as error:
             error.filename = "standard output"
