@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference_decoder import parse
 
 from aecodec import container
-from aecodec.container import File, Header, read, read_header, write
+from aecodec.container import File, Header, encode_varint, read, read_header, salvage, write
 from aecodec.errors import FormatError, LimitError
 
 PLAIN = File(Header(768, 512, 3, b"\1\2\3\4", 5000), {}, [b"payload"])
@@ -19,6 +19,9 @@ TILED = File(
     Header(2000, 1100, 4, b"\1\2\3\4", 5025, tile=1024),
     {"ALPH": b"alpha", "exif": b"e" * 300, "abcd": b""},
     [b"one", b"", b"three" * 100, b"4"],
+)
+SMALL = File(
+    Header(150, 70, 2, b"\1\2\3\4", 100, tile=64), {"ALPH": b"a", "exif": b"bc"}, [b"1", b"", b"23", *[b"4"] * 3]
 )
 
 
@@ -60,6 +63,35 @@ def test_every_flipped_bit_is_detected(file: File) -> None:
             broken[place] ^= 1 << bit
             with pytest.raises((FormatError, LimitError)):
                 read(bytes(broken))
+
+
+def parts(file: File) -> list[tuple[str, int]]:
+    """The parts of a file, by the names that errors give them, and where each ends."""
+    chunks = [("chunk", 4 + len(encode_varint(len(data))) + len(data) + 4) for data in file.chunks.values()]
+    tiles = [(f"tile {number}", len(tile) + 4) for number, tile in enumerate(file.tiles)]
+    sizes = [*chunks, *tiles]
+    sizes.insert(0, ("header", len(write(file)) - sum(size for _, size in sizes)))
+    return [(name, sum(size for _, size in sizes[: number + 1])) for number, (name, _) in enumerate(sizes)]
+
+
+def test_every_changed_byte_is_detected_and_its_place_named() -> None:
+    data = write(SMALL)
+    for place in range(len(data)):
+        name = next(name for name, stop in parts(SMALL) if place < stop)
+        for change in range(1, 256):
+            broken = bytearray(data)
+            broken[place] ^= change
+            with pytest.raises((FormatError, LimitError)) as caught:
+                read(bytes(broken))
+            message = str(caught.value)
+            assert name in message or (place < len(container.MAGIC) and "its first 5 bytes" in message)
+            if extent := re.search(r"bytes (\d+) to (\d+)", message):
+                assert int(extent[1]) <= place < int(extent[2])
+            try:
+                _, damage = salvage(bytes(broken))
+                assert damage
+            except (FormatError, LimitError):
+                assert name == "header"
 
 
 @pytest.mark.parametrize("file", [PLAIN, TILED], ids=["plain", "tiled"])
@@ -119,3 +151,17 @@ def test_impossible_headers_are_refused() -> None:
             read(write(File(header, {}, [b""])))
     with pytest.raises(FormatError, match="do not make"):
         write(File(PLAIN.header, {}, []))
+
+
+def test_a_file_cannot_ask_for_more_than_its_pixels() -> None:
+    # A tile is decoded at once: 178 megapixels in one would need tens of gigabytes.
+    assert read(write(File(Header(2048, 2048, 3, b"abcd", 100), {}, [b""])))
+    for header in (Header(2049, 2048, 3, b"abcd", 100), Header(2**16, 2**16, 3, b"abcd", 100, tile=2**12)):
+        tiles = [b""] * (header.tile_grid[0] * header.tile_grid[1])
+        with pytest.raises(FormatError, match="expected at most 4194304"):
+            read(write(File(header, {}, tiles)), pixel_limit=2**40)
+    # A strip one pixel wide is padded to 64.
+    strip = Header(1, 2**24, 3, b"abcd", 100, tile=2**16)
+    with pytest.raises(LimitError):
+        read(write(File(strip, {}, [b""] * 256)), pixel_limit=2**24)
+    assert read(write(File(strip, {}, [b""] * 256)), pixel_limit=2**28)
