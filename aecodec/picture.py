@@ -217,8 +217,8 @@ def save(image: Image.Image, file: BinaryIO, suffix: str) -> None:
         options["lossless"] = True
     try:
         image.save(file, kind, **options)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except Exception as error:  # Pillow's encoders raise many kinds for damaged metadata
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise AecodecError(f"cannot be written as {kind}: {error}") from error
 
