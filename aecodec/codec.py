@@ -33,7 +33,7 @@ UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
 SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 5.5 by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
-STRIP_TILES = 4  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
+STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc")  # in the messages of torch and of C++
 LOST = 128  # level of the pixels of tiles that are lost to damage
 
@@ -416,9 +416,10 @@ def quantise(residual: Tensor, index: Tensor, rounding: Tensor) -> Tensor:
     magnitude = residual.abs()
     nearest = magnitude.round().clamp_(0, ESCAPE_TOP)
     top = rounding.shape[1] - 1
-    place = nearest.clamp(max=top).add_(index, alpha=top + 1).int()
+    place = nearest.clamp(max=top).add_(index, alpha=top + 1).int().permute(0, 2, 3, 1)
+    threshold = rounding.view(-1).index_select(0, place.reshape(-1)).view(place.shape).permute(0, 3, 1, 2)
     # Above the listed magnitudes the price of one more is that of the last.
-    threshold = rounding.view(-1)[place].add_((nearest - top).clamp_(min=0))
+    threshold.add_((nearest - top).clamp_(min=0))
     return nearest.sub_(magnitude.lt_(threshold)).copysign_(residual)
 
 

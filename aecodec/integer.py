@@ -104,10 +104,17 @@ def integer_conv2d(x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, top: 
     x: (B, I, H, W) float32 or float64, integers in -127..255. weight: (O, I, k, k) of the same dtype, integers.
     bias: (O,), integers. shift: (O,), integers >= 0. Returns (B, O, H, W), integers in 0..top, same dtype as x.
     """
-    device = x.device.type
+    device, kernel = x.device.type, weight.shape[-1]
+    dilation = cpu_dilation(kernel) if device == "cpu" else (1, 1)
     with torch.autocast(device, enabled=False), _full_precision():
-        sums = F.conv2d(x, weight, padding=weight.shape[-1] // 2).round_()
+        sums = F.conv2d(x, weight, padding=kernel // 2, dilation=dilation).round_()
     return sums.add_(bias.view(1, -1, 1, 1)).mul_(torch.exp2(-shift).view(1, -1, 1, 1)).floor_().clamp_(0, top)
+
+
+def cpu_dilation(kernel: int) -> tuple[int, int]:
+    """Dilation means nothing to a kernel of 1, but with it torch takes oneDNN's convolution on a single thread too, at
+    twice the speed of its own."""
+    return (2, 2) if kernel == 1 else (1, 1)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from aecodec.integer import (
     ACTIVATION_TOP,
     IntegerConv2d,
     check_bound,
+    cpu_dilation,
     integer_conv2d,
     interpolate_rows,
     interpolate_rows_exactly,
@@ -280,12 +281,12 @@ class Synthesis(nn.Module):
         x = self.first(x) + row(self.first_bias).to(dtype)
         x = self.blocks_16(x)
         x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias).to(dtype))
-        correction = row(self.log_output_gain).exp() * self.last(x).float()
+        correction, gain = self.last(x), row(self.log_output_gain).exp()
         if self.training:
-            return shuffle(self.linear(dequantised).float(), 2) + correction
-        # The same without the copy of `shuffle`.
+            return shuffle(self.linear(dequantised).float(), 2) + gain * correction.float()
+        # The same without the copy of `shuffle`, and in place.
         weight = self.linear.weight.view(-1, 2, 2, dequantised.shape[1]).permute(3, 0, 1, 2)
-        return F.conv_transpose2d(dequantised, weight, stride=2).add_(correction)
+        return F.conv_transpose2d(dequantised, weight, stride=2).add_(correction.mul_(gain.to(dtype)))
 
 
 class Aec1(nn.Module):
@@ -309,12 +310,16 @@ class Aec1(nn.Module):
         """(B, M, 1, 1): units of latent per quantisation step."""
         return interpolate_rows(self.log_decoder_gain, position).exp()[:, :, None, None]
 
-    def set_nonlinear_dtype(self, dtype: torch.dtype) -> None:
+    def prepare_for_inference(self, dtype: torch.dtype) -> None:
         """Moves the nonlinear paths of analysis and synthesis to a dtype; all else has to stay float32."""
+        self.requires_grad_(False).eval()
         synthesis = self.synthesis
         for part in (self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up, synthesis.blocks_8):
             part.to(dtype)
         synthesis.last.to(dtype)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
+                layer.dilation = cpu_dilation(layer.kernel_size[0])
 
     @torch.no_grad()
     def start_from_klt(self, covariance: Tensor) -> None:

@@ -99,9 +99,8 @@ class Model:
             self.rounding = torch.from_numpy(self.tables.rounding()).to(device)
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{path}: tensors do not fit the network ({error})") from error
-        self.network.requires_grad_(False).eval()
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.set_nonlinear_dtype(_fast_dtype(device))
+        self.network.prepare_for_inference(_fast_dtype(device))
 
 
 def _fast_dtype(device: torch.device) -> torch.dtype:
