@@ -427,7 +427,9 @@ def _look(file: BinaryIO) -> tuple[str, int, int, str]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(file)
         width, height = image.size
-        if getattr(image, "is_animated", False):
+        if image.format == "AEC":  # aecodec has taught Pillow to read it
+            reason = "an .aec file already"
+        elif getattr(image, "is_animated", False):
             reason = "several frames"
         elif ";16" in str(image.tile) or image.mode not in WHOLE_MODES:  # 16-bit RGB calls itself RGB
             reason = f"more than 8 bits, or not RGB or grey ({image.mode})"

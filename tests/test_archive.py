@@ -208,6 +208,18 @@ def test_pictures_that_would_be_worse_or_larger_are_kept(
     assert opened["tiny.webp"].read() == (tmp_path / "in" / "tiny.webp").read_bytes()
 
 
+def test_aec_files_are_not_compressed_again(
+    tmp_path: Path, photo: np.ndarray, options: dict[str, Any], codec: Codec
+) -> None:
+    source = tmp_path / "in" / "old.aec"
+    source.parent.mkdir()
+    source.write_bytes(codec.compress(photo, 90))
+    archive.create(tmp_path / "in", tmp_path / "arc", 10, **options)
+    item = archive.Archive(tmp_path / "arc")["old.aec"]
+    assert item.record.kind == shards.ORIGINAL
+    assert item.read() == source.read_bytes()
+
+
 @pytest.mark.parametrize("others", ["skip", "fail"])
 def test_others_can_be_left_out_but_are_listed(
     collection: Path, tmp_path: Path, options: dict[str, Any], others: str
