@@ -1,0 +1,57 @@
+"""Speed of CompressAI's models, for benchmarks/speed.py, which runs this in a Python of its own.
+
+    python -m venv cai && cai/bin/pip install compressai==1.2.8 "numpy<2" torchvision
+    cai/bin/python benchmarks/compressai_speed.py PICTURE.png --threads 2
+
+The weights are random, as time does not depend on them much; the bits per pixel mean nothing. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from compressai.zoo import bmshj2018_hyperprior, cheng2020_anchor
+from PIL import Image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--threads", type=int, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    pixels = np.asarray(Image.open(args.picture).convert("RGB"))
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    right, below = -x.shape[3] % 64, -x.shape[2] % 64
+    x = torch.nn.functional.pad(x, (0, right, 0, below), mode="replicate")
+    megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
+    result = []
+    for name, make, repetitions in (
+        ("bmshj2018-hyperprior", bmshj2018_hyperprior, 3),
+        ("cheng2020-anchor", cheng2020_anchor, 1),
+    ):
+        model = make(quality=4, pretrained=False).eval()
+        model.update()
+        seconds = {"compress": [], "decompress": []}
+        with torch.inference_mode():
+            for _ in range(repetitions):
+                started = time.perf_counter()
+                out = model.compress(x)
+                compressed = time.perf_counter()
+                model.decompress(out["strings"], out["shape"])
+                seconds["compress"].append(compressed - started)
+                seconds["decompress"].append(time.perf_counter() - compressed)
+        bits = 8 * sum(len(part[0]) for part in out["strings"])
+        rates = {direction: megapixels / min(times) for direction, times in seconds.items()}
+        result.append({"codec": name, "megapixels": megapixels, "bpp": bits / megapixels / 1e6, **rates})
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

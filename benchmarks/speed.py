@@ -1,0 +1,387 @@
+"""Speed and memory of aecodec: end to end, by stage, against the machine's arithmetic, and beside other codecs.
+
+    python benchmarks/speed.py --model FILE --compressai-python PYTHON --output benchmarks/results/speed.json
+
+Every measurement is a process of its own, so that its peak memory is its own. Stages are measured by wrapping the
+functions where they begin (STAGES); what is in none of them is "rest". The arithmetic limit is the time that the
+network's multiply-accumulates (MAC), counted as its convolutions run without halos, would take at the rate of the
+fastest of three plain 3x3 convolutions, measured in the same process for each dtype.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+QUALITY = 50
+SECONDS = 1.5  # each measurement is repeated until so much time is spent; the fastest counts
+STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is wrapped
+    "read": [("codec", "load"), ("container", "read")],
+    "colour": [("codec", "pad"), ("codec", "network_input")],
+    "analysis": [("networks.Analysis", "forward")],
+    "hyper": [("networks.EntropyModel", "hyper_latents")],
+    "scale model": [("networks.ExactScaleModel", "__call__")],
+    "means": [("networks.EntropyModel", "mean_of_first_pass"), ("networks.EntropyModel", "mean_of_second_pass")],
+    "rounding": [("codec", "quantise")],
+    "ANS": [("entropy.Tables", "encode"), ("entropy.Tables", "decoder"), ("entropy.Decoder", "take")],
+    "synthesis": [("networks.Synthesis", "forward")],
+    "pixels": [("codec", "shuffle"), ("codec", "crop"), ("codec", "to_image")],
+    "write": [("container", "write")],
+}
+NETWORK = ("analysis", "hyper", "scale model", "means", "synthesis")
+
+
+def picture(megapixels: float, source: Path) -> np.ndarray:
+    """(H, W, 3) uint8 of about that many pixels, 3:2, made of a photograph and its mirror images."""
+    height = max(64, round((megapixels * 1e6 / 1.5) ** 0.5 / 8) * 8)
+    width = height * 3 // 2
+    photo = np.asarray(Image.open(source).convert("RGB"))
+    rows, columns = -(-height // photo.shape[0]), -(-width // photo.shape[1])
+    return np.pad(
+        photo,
+        ((0, (rows - 1) * photo.shape[0]), (0, (columns - 1) * photo.shape[1]), (0, 0)),
+        mode="symmetric",
+    )[:height, :width].copy()
+
+
+def best(function: Callable[[], object], seconds: float = SECONDS) -> float:
+    """The shortest time of a call, in seconds; calls are repeated until `seconds` are spent."""
+    fastest, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        before = time.perf_counter()
+        function()
+        fastest = min(fastest, time.perf_counter() - before)
+    return fastest
+
+
+class Stopwatch:
+    """Seconds spent in each stage, without those of stages called from within it."""
+
+    def __init__(self, synchronise: Callable[[], object]):
+        self.seconds: Counter[str] = Counter()
+        self._synchronise = synchronise
+        self._inner = [0.0]  # seconds in stages, at each depth of nesting
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        originals = []
+        for stage, places in STAGES.items():
+            for where, name in places:
+                owner = _find(where)
+                originals.append((owner, name, getattr(owner, name)))
+                setattr(owner, name, self._wrap(stage, originals[-1][2]))
+        try:
+            yield
+        finally:
+            for owner, name, original in originals:
+                setattr(owner, name, original)
+
+    def _wrap(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            self._synchronise()
+            started = time.perf_counter()
+            self._inner.append(0.0)
+            try:
+                result = function(*args, **options)
+                self._synchronise()
+                return result
+            finally:
+                elapsed = time.perf_counter() - started
+                self.seconds[stage] += elapsed - self._inner.pop()
+                self._inner[-1] += elapsed
+
+        return wrapped
+
+
+def _find(where: str) -> Any:
+    """A module of aecodec, or a class in one."""
+    import importlib
+
+    module, _, name = where.partition(".")
+    owner = importlib.import_module(f"aecodec.{module}")
+    return getattr(owner, name) if name else owner
+
+
+@contextmanager
+def counting(macs: Counter[str]) -> Iterator[None]:
+    """Counts the multiply-accumulates of every convolution, by dtype."""
+    from torch.nn import functional
+
+    originals = functional.conv2d, functional.conv_transpose2d
+
+    def conv2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
+        result = originals[0](x, weight, *args, **options)
+        macs[str(weight.dtype)] += result[:, 0].numel() * weight.numel()
+        return result
+
+    def conv_transpose2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
+        macs[str(weight.dtype)] += x[:, 0].numel() * weight.numel()
+        return originals[1](x, weight, *args, **options)
+
+    functional.conv2d, functional.conv_transpose2d = conv2d, conv_transpose2d
+    try:
+        yield
+    finally:
+        functional.conv2d, functional.conv_transpose2d = originals
+
+
+def convolution_rate(dtype: str, device: str, seconds: float) -> float:
+    """MAC per second of the fastest of three 3x3 convolutions such as the network's."""
+    import torch
+
+    rates = []
+    for channels, height, width in ((128, 128, 256), (192, 64, 128), (192, 128, 256)):
+        weight = torch.randn(channels, channels, 3, 3).to(device, getattr(torch, dtype.removeprefix("torch.")))
+        x = torch.randn(1, channels, height, width).to(weight)
+        x, weight = (value.contiguous(memory_format=torch.channels_last) for value in (x, weight))
+
+        def convolve(x: Any = x, weight: Any = weight) -> None:
+            torch.nn.functional.conv2d(x, weight, padding=1)
+            if device != "cpu":
+                torch.cuda.synchronize()
+
+        with torch.inference_mode():
+            rates.append(weight.numel() * height * width / best(convolve, seconds / 3))
+    return max(rates)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """One direction, size, batch and number of threads, in this process. See `main` for the fields."""
+    started = time.perf_counter()
+    import torch
+
+    import aecodec.codec
+
+    imported = time.perf_counter()
+    torch.set_num_threads(args.threads)
+    codec = aecodec.codec.Codec(args.device, args.model)
+    loaded = time.perf_counter()
+    synchronise = torch.cuda.synchronize if codec.device.type == "cuda" else lambda: None
+    rates = {f"torch.{dtype}": 0.0 for dtype in ("float32", "bfloat16")}
+    pixels = picture(args.megapixels, args.image)
+    small = picture(0.4, args.image)
+    small = small[: small.shape[0] // 64 * 64, : small.shape[1] // 64 * 64]  # nothing padded
+    before = time.perf_counter()
+    data = codec.compress(small, QUALITY)
+    first_call = time.perf_counter() - before
+
+    macs: Counter[str] = Counter()
+    if args.direction == "compress":
+        with counting(macs):
+            codec.compress(small, QUALITY)
+        run = partial(codec.compress_batch, [pixels] * args.batch, QUALITY)
+    else:
+        codec.decompress(data)
+        with counting(macs):
+            codec.decompress(data)
+        files = [args.file.read_bytes()] * args.batch
+        run = partial(codec.decompress_batch, files)  # type: ignore[assignment]
+    fastest: tuple[float, Counter[str]] = (float("inf"), Counter())
+    spent, repetitions = 0.0, 0
+    while spent < args.seconds or repetitions < 2:  # the first one prepares convolutions of new shapes
+        watch = Stopwatch(synchronise)
+        before = time.perf_counter()
+        with watch.running():
+            result = run()
+        elapsed = time.perf_counter() - before
+        spent, repetitions = spent + elapsed, repetitions + 1
+        fastest = min(fastest, (elapsed, watch.seconds), key=lambda pair: pair[0])
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    if args.direction == "compress":
+        args.file.write_bytes(result[0])
+
+    elapsed, stages = fastest
+    count = pixels.shape[0] * pixels.shape[1] * args.batch
+    scale = count / (small.shape[0] * small.shape[1])
+    rates = {dtype: convolution_rate(dtype, args.device, args.seconds) for dtype in macs}
+    limit = sum(scale * macs[dtype] / rates[dtype] for dtype in macs)
+    return {
+        "direction": args.direction,
+        "device": args.device,
+        "threads": args.threads,
+        "megapixels": count / args.batch / 1e6,
+        "batch": args.batch,
+        "bpp": 8 * args.file.stat().st_size * args.batch / count,
+        "seconds": elapsed,
+        "mp_per_s": count / elapsed / 1e6,
+        "stages": {**{stage: stages[stage] for stage in STAGES if stage in stages}, "rest": elapsed - stages.total()},
+        "network_share": sum(stages[stage] for stage in NETWORK) / elapsed,
+        "kmac_per_pixel": {dtype: scale * macs[dtype] / count / 1e3 for dtype in macs},
+        "gmac_per_s_of_convolution": {dtype: rate / 1e9 for dtype, rate in rates.items()},
+        "limit_seconds": limit,
+        "of_limit": limit / elapsed,
+        "network_of_limit": limit / sum(stages[stage] for stage in NETWORK),
+        "peak_mb": memory,
+        "import_seconds": imported - started,
+        "weights_seconds": loaded - imported,
+        "first_call_seconds": first_call,
+    }
+
+
+def peers(megapixels: float, source: Path, seconds: float) -> list[dict[str, Any]]:
+    """Codecs that Pillow has, at their default speeds, in MP/s."""
+    try:
+        import pillow_jxl  # noqa: F401
+    except ImportError:
+        print("pillow-jxl-plugin is not installed: no JPEG XL", file=sys.stderr)
+    Image.init()
+    image = Image.fromarray(picture(megapixels, source))
+    settings: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": 75},
+        "WEBP": {"quality": 75},
+        "AVIF": {"quality": 60},
+        "JXL": {"quality": 75},
+    }
+    result = []
+    for kind, options in settings.items():
+        if kind not in Image.SAVE:
+            continue
+        buffer = io.BytesIO()
+
+        def encode(kind: str = kind, options: dict[str, Any] = options, buffer: io.BytesIO = buffer) -> None:
+            buffer.seek(0)
+            buffer.truncate()
+            image.save(buffer, kind, **options)
+
+        def decode(buffer: io.BytesIO = buffer) -> None:
+            Image.open(io.BytesIO(buffer.getvalue())).load()
+
+        count = image.width * image.height / 1e6
+        rates = [count / best(function, seconds) for function in (encode, decode)]
+        bpp = 8 * len(buffer.getvalue()) / count / 1e6
+        result.append({"codec": kind, "megapixels": count, "compress": rates[0], "decompress": rates[1], "bpp": bpp})
+    return result
+
+
+def compressai(python: Path, megapixels: float, source: Path, threads: int) -> list[dict[str, Any]]:
+    """The same of CompressAI's models, in the Python in which it is installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "picture.png"
+        Image.fromarray(picture(megapixels, source)).save(file)
+        script = Path(__file__).with_name("compressai_speed.py")
+        command = [str(python), str(script), str(file), "--threads", str(threads)]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown for people."""
+    rows = results["aecodec"]
+    out = ["| | threads | MP | batch | MP/s | s | of the limit | network: share, of the limit | peak MB |"]
+    out.append("|---|---|---|---|---|---|---|---|---|")
+    for r in rows:
+        out.append(
+            f"| {r['direction']} | {r['threads']} | {r['megapixels']:.1f} | {r['batch']} | {r['mp_per_s']:.2f} | "
+            f"{r['seconds']:.2f} | {r['of_limit']:.0%} | {r['network_share']:.0%}, {r['network_of_limit']:.0%} | "
+            f"{r['peak_mb']:.0f} |"
+        )
+    names = [*STAGES, "rest"]
+    out += ["", "Milliseconds per megapixel:", "", "| | threads | MP | " + " | ".join(names) + " |"]
+    out.append("|---" * (len(names) + 3) + "|")
+    for r in rows:
+        count = r["megapixels"] * r["batch"]
+        cells = [f"{1e3 * r['stages'][name] / count:.1f}" if name in r["stages"] else "" for name in names]
+        size = f"{r['batch']} x " * (r["batch"] > 1) + f"{r['megapixels']:.1f}"
+        out.append(f"| {r['direction']} | {r['threads']} | {size} | " + " | ".join(cells) + " |")
+    if results["peers"]:
+        out += [
+            "",
+            "| | MP | bpp | compress MP/s | decompress MP/s | aecodec is faster by |",
+            "|---|---|---|---|---|---|",
+        ]
+        for peer in results["peers"]:
+            ours = [_nearest(rows, direction, peer["megapixels"]) for direction in ("compress", "decompress")]
+            ratios = [r["mp_per_s"] / peer[r["direction"]] for r in ours]
+            out.append(
+                f"| {peer['codec']} | {peer['megapixels']:.1f} | {peer['bpp']:.2f} | {peer['compress']:.3g} | "
+                f"{peer['decompress']:.3g} | {ratios[0]:.2g} and {ratios[1]:.2g} |"
+            )
+    return "\n".join(out)
+
+
+def _nearest(rows: list[dict[str, Any]], direction: str, megapixels: float) -> dict[str, Any]:
+    """Our measurement of the nearest size, alone in its batch, with the most threads."""
+    alone = [row for row in rows if row["direction"] == direction]
+    return min(alone, key=lambda row: (row["batch"], abs(row["megapixels"] - megapixels), -row["threads"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a released model or a weights file; default: the default model")
+    parser.add_argument("--sizes", nargs="*", default=["0.4", "2", "12", "48", "16x0.4"], help="MP, or BATCHxMP")
+    parser.add_argument("--threads", type=int, nargs="*", default=sorted({1, os.cpu_count() or 1}))
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--image", type=Path, default=ROOT / "examples" / "coffee.png", help="what pictures are made of"
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each measurement, at least")
+    parser.add_argument("--peer-size", type=float, default=2, help="MP of the pictures for Pillow's codecs; 0: none")
+    parser.add_argument("--compressai-python", type=Path, help="a Python with CompressAI (see compressai_speed.py)")
+    parser.add_argument("--compressai-size", type=float, default=0.4, help="MP")
+    parser.add_argument("--output", type=Path, help="JSON")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # direction, batch, megapixels, file: in this process
+    args = parser.parse_args()
+    if args.one:
+        args.direction, args.batch, args.megapixels = args.one[0], int(args.one[1]), float(args.one[2])
+        args.file, args.threads = Path(args.one[3]), args.threads[0]
+        print(json.dumps(measure(args)))
+        return
+
+    results: dict[str, Any] = {"machine": machine(), "aecodec": [], "peers": []}
+    for threads in args.threads:
+        for size in args.sizes:
+            batch, _, megapixels = size.rpartition("x")
+            with tempfile.TemporaryDirectory() as folder:
+                for direction in ("compress", "decompress"):
+                    command = [sys.executable, __file__, "--threads", str(threads), "--device", args.device]
+                    command += ["--image", str(args.image), "--seconds", str(args.seconds)]
+                    command += ["--model", args.model] if args.model else []
+                    command += ["--one", direction, batch or "1", megapixels, f"{folder}/picture.aec"]
+                    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+                    results["aecodec"].append(json.loads(output))
+                    print(".", end="", file=sys.stderr, flush=True)
+    if args.peer_size:
+        results["peers"] += peers(args.peer_size, args.image, args.seconds)
+    if args.compressai_python:
+        threads = max(args.threads)
+        results["peers"] += compressai(args.compressai_python, args.compressai_size, args.image, threads)
+    print(file=sys.stderr)
+    print(table(results))
+    if args.output:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def machine() -> dict[str, str]:
+    import torch
+
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
+    )
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return {"cpu": cpu, "cores": str(os.cpu_count()), "gpu": gpu, "torch": torch.__version__, "os": platform.platform()}
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+if __name__ == "__main__":
+    main()
