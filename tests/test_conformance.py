@@ -1,9 +1,18 @@
-"""The promise: files of released models decode forever, to the same integers, and to pixels within one level."""
+"""The promise: files of released models decode forever, to the same integers, and to pixels within one level.
+
+However they are decoded: by one thread or several, alone or in a batch, in either memory layout, with or without
+oneDNN, with the instructions of an old or a new processor, on a GPU. The tests' small model is held to the same.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +22,97 @@ from conformance.make import digest_of_integers
 from PIL import Image
 from reference_decoder import ReferenceModel
 
+import aecodec.weights
 from aecodec import container
 from aecodec.codec import Codec, _tiles, _z_indices
 from aecodec.weights import DEFAULT, RELEASED, weights_folder
 
 HERE = Path(__file__).parent / "conformance"
 CASES = [(name, path.stem) for name in RELEASED for path in sorted((HERE / name).glob("*.aec"))]
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-def integers(codec: Codec, data: bytes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """What the package decodes before any floating point: z, scale indices and symbols of every tile."""
+def integers(
+    codec: Codec, data: bytes, batch: int, memory_format: torch.memory_format
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What the package decodes before any floating point: z, scale indices and symbols of every tile.
+
+    The scale indices are those of the last of a batch whose others are different.
+    """
     file = container.read(data)
     result = []
     for payload, (rows, columns) in zip(file.tiles, _tiles(file.header), strict=True):
         decoder = codec.model.tables.decoder(payload)
         shape = (codec.model.network.config.hyper_channels, *((s.stop - s.start) // 64 for s in (rows, columns)))
         z = decoder.take(_z_indices(codec.model, shape, file.header.quality))
-        _, index = codec.model.scale_model(torch.from_numpy(z[None]).float(), file.header.quality - 100)
-        indices = index[0].to(torch.uint8).contiguous().numpy()
+        stack = torch.from_numpy(np.stack([z - k for k in reversed(range(batch))]).clip(-127, 127)).float()
+        stack = stack.to(codec.device, memory_format=memory_format)
+        _, index = codec.model.scale_model(stack, file.header.quality - 100)
+        indices = index[-1].to(torch.uint8).cpu().contiguous().numpy()
         result.append((z, indices, decoder.take(indices)))
         decoder.finish()
     return result
+
+
+def check(codec: Codec, data: bytes, digest: str, golden: Image.Image) -> None:
+    """Decodes in every way that does not need another process or codec; compares with what was recorded."""
+    for batch, memory_format in ((1, torch.contiguous_format), (1, torch.channels_last), (3, torch.channels_last)):
+        assert digest_of_integers(integers(codec, data, batch, memory_format)) == digest
+    for image in (codec.decompress(data), codec.decompress_batch([data, data, data])[1]):
+        assert image.mode == golden.mode
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(golden)).max() <= 1
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
+
+
+@contextmanager
+def reduced_precision() -> Iterator[None]:
+    """What a program around the codec may allow torch to do with float32: TF32, or bfloat16 on some processors."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+WAYS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "one-thread": lambda: threads(1),
+    "two-threads": lambda: threads(2),
+    "without-onednn": lambda: torch.backends.mkldnn.flags(enabled=False),
+    "reduced-precision": reduced_precision,
+}
+
+
+@contextmanager
+def plain_float32() -> Iterator[None]:
+    """Models that are loaded meanwhile do not use bfloat16 even where the processor has it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(aecodec.weights, "_fast_dtype", lambda device: torch.float32)
+        yield
+
+
+def released_file(name: str, title: str) -> tuple[Path, bytes, str, Image.Image]:
+    """Weights, file, digest of its integers, decoded picture."""
+    expected = json.loads((HERE / name / "expected.json").read_text())[title]
+    data = (HERE / name / f"{title}.aec").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == expected["file_sha256"]
+    with Image.open(HERE / name / f"{title}.png") as golden:
+        golden.load()
+    return weights_folder() / f"{name}.safetensors", data, expected["integers_sha256"], golden
+
+
+@pytest.fixture(scope="session")
+def small_file(small_weights: Path, codec: Codec, photo: np.ndarray) -> tuple[Path, bytes, str, Image.Image]:
+    """The same of the tests' small model: what the reference decoder says, and what a single thread shows."""
+    data = codec.compress(photo[:64, 30:110], 70)
+    digest = digest_of_integers(ReferenceModel(small_weights).decode(data))
+    with threads(1), plain_float32():
+        return small_weights, data, digest, Codec("cpu", small_weights).decompress(data)
 
 
 def test_every_released_model_has_golden_files() -> None:
@@ -50,27 +129,53 @@ def test_every_released_model_has_golden_files() -> None:
 
 @pytest.mark.parametrize(("name", "title"), CASES)
 def test_golden_file(name: str, title: str) -> None:
-    data = (HERE / name / f"{title}.aec").read_bytes()
-    expected = json.loads((HERE / name / "expected.json").read_text())[title]
-    assert hashlib.sha256(data).hexdigest() == expected["file_sha256"]
-    codec = Codec("cpu", name)
-    before = torch.get_num_threads()
-    try:
-        for threads, mkldnn in ((1, True), (2, True), (2, False)):
-            torch.set_num_threads(threads)
-            with torch.backends.mkldnn.flags(enabled=mkldnn):
-                assert digest_of_integers(integers(codec, data)) == expected["integers_sha256"]
-                image = codec.decompress(data)
-            with Image.open(HERE / name / f"{title}.png") as golden:
-                assert image.mode == golden.mode
-                assert np.abs(np.asarray(image).astype(int) - np.asarray(golden)).max() <= 1
-    finally:
-        torch.set_num_threads(before)
+    weights, data, digest, golden = released_file(name, title)
+    for device in DEVICES:
+        check(Codec(device, name), data, digest, golden)
+    with plain_float32():
+        check(Codec("cpu", weights), data, digest, golden)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", RELEASED)
+def test_golden_files_in_other_ways(name: str, way: str) -> None:
+    for title in ("tiled-q40", "plain-q100"):
+        _, data, digest, golden = released_file(name, title)
+        with WAYS[way]():
+            check(Codec("cpu", name), data, digest, golden)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_small_model_in_other_ways(small_file: tuple[Path, bytes, str, Image.Image], way: str) -> None:
+    weights, *file = small_file
+    for dtype in (nullcontext, plain_float32):
+        for device in DEVICES:
+            with WAYS[way](), dtype():
+                check(Codec(device, weights), *file)
+
+
+@pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_other_processors(small_file: tuple[Path, bytes, str, Image.Image], tmp_path: Path, instructions: str) -> None:
+    """oneDNN is told to use no newer instructions than these, and torch none but those that every processor has."""
+    small_file[3].save(tmp_path / "small.png")
+    (tmp_path / "small.aec").write_bytes(small_file[1])
+    cases = [(str(small_file[0]), str(tmp_path / "small"), small_file[2])]
+    for name in RELEASED:
+        weights, _, digest, _ = released_file(name, "tiled-q40")
+        cases.append((str(weights), str(HERE / name / "tiled-q40"), digest))
+    environment = {"ONEDNN_MAX_CPU_ISA": instructions, "ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, json.dumps(cases)]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=120)
 
 
 def test_the_reference_decoder_reads_a_golden_file() -> None:
     name, title = DEFAULT, "tiled-q40"
-    reference = ReferenceModel(weights_folder() / f"{name}.safetensors")
-    tiles = reference.decode((HERE / name / f"{title}.aec").read_bytes())
-    expected = json.loads((HERE / name / "expected.json").read_text())[title]
-    assert digest_of_integers(tiles) == expected["integers_sha256"]
+    weights, data, digest, _ = released_file(name, title)
+    assert digest_of_integers(ReferenceModel(weights).decode(data)) == digest
+
+
+if __name__ == "__main__":  # test_other_processors
+    for weights, path, digest in json.loads(sys.argv[1]):
+        for dtype in (nullcontext, plain_float32):
+            with dtype(), Image.open(f"{path}.png") as golden:
+                check(Codec("cpu", Path(weights)), Path(f"{path}.aec").read_bytes(), digest, golden)
