@@ -31,7 +31,7 @@ from aecodec.weights import DEFAULT, Model, load_released, released_name
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
-SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 5.5 by the kernels of `Synthesis`
+SYNTHESIS_HALO = 5  # latents around a tile that its pixels depend on, by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc")  # in the messages of torch and of C++

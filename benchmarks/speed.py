@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+RESULTS = "<!-- results of benchmarks/speed.py -->"
 ROOT = Path(__file__).resolve().parents[1]
 QUALITY = 50
 SECONDS = 1.5  # each measurement is repeated until so much time is spent; the fastest counts
@@ -46,6 +47,7 @@ STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is 
     "pixels": [("codec", "shuffle"), ("codec", "crop"), ("codec", "to_image")],
     "write": [("container", "write")],
 }
+DTYPES = ("bfloat16", "float32")
 NETWORK = ("analysis", "hyper", "scale model", "means", "synthesis")
 
 
@@ -120,6 +122,10 @@ def _find(where: str) -> Any:
     return getattr(owner, name) if name else owner
 
 
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 @contextmanager
 def counting(macs: Counter[str]) -> Iterator[None]:
     """Counts the multiply-accumulates of every convolution, by dtype."""
@@ -129,11 +135,11 @@ def counting(macs: Counter[str]) -> Iterator[None]:
 
     def conv2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
         result = originals[0](x, weight, *args, **options)
-        macs[str(weight.dtype)] += result[:, 0].numel() * weight.numel()
+        macs[_name(weight.dtype)] += result[:, 0].numel() * weight.numel()
         return result
 
     def conv_transpose2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
-        macs[str(weight.dtype)] += x[:, 0].numel() * weight.numel()
+        macs[_name(weight.dtype)] += x[:, 0].numel() * weight.numel()
         return originals[1](x, weight, *args, **options)
 
     functional.conv2d, functional.conv_transpose2d = conv2d, conv_transpose2d
@@ -149,7 +155,7 @@ def convolution_rate(dtype: str, device: str, seconds: float) -> float:
 
     rates = []
     for channels, height, width in ((128, 128, 256), (192, 64, 128), (192, 128, 256)):
-        weight = torch.randn(channels, channels, 3, 3).to(device, getattr(torch, dtype.removeprefix("torch.")))
+        weight = torch.randn(channels, channels, 3, 3).to(device, getattr(torch, dtype))
         x = torch.randn(1, channels, height, width).to(weight)
         x, weight = (value.contiguous(memory_format=torch.channels_last) for value in (x, weight))
 
@@ -164,7 +170,11 @@ def convolution_rate(dtype: str, device: str, seconds: float) -> float:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """One direction, size, batch and number of threads, in this process. See `main` for the fields."""
+    """One direction, size, batch and number of threads, in this process.
+
+    args.folder holds picture.jpg; picture.aec is written when compressing and read when decompressing. Compressing is
+    measured from the JPEG file to the bytes of .aec files, decompressing from these to Pillow images.
+    """
     started = time.perf_counter()
     import torch
 
@@ -175,8 +185,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     codec = aecodec.codec.Codec(args.device, args.model)
     loaded = time.perf_counter()
     synchronise = torch.cuda.synchronize if codec.device.type == "cuda" else lambda: None
-    rates = {f"torch.{dtype}": 0.0 for dtype in ("float32", "bfloat16")}
-    pixels = picture(args.megapixels, args.image)
+    photo, file = args.folder / "picture.jpg", args.folder / "picture.aec"
+    with Image.open(photo) as image:
+        count = image.width * image.height * args.batch
     small = picture(0.4, args.image)
     small = small[: small.shape[0] // 64 * 64, : small.shape[1] // 64 * 64]  # nothing padded
     before = time.perf_counter()
@@ -187,13 +198,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.direction == "compress":
         with counting(macs):
             codec.compress(small, QUALITY)
-        run = partial(codec.compress_batch, [pixels] * args.batch, QUALITY)
+        run = partial(codec.compress_batch, [photo] * args.batch, QUALITY)
     else:
         codec.decompress(data)
         with counting(macs):
             codec.decompress(data)
-        files = [args.file.read_bytes()] * args.batch
-        run = partial(codec.decompress_batch, files)  # type: ignore[assignment]
+        run = partial(codec.decompress_batch, [file.read_bytes()] * args.batch)  # type: ignore[assignment]
     fastest: tuple[float, Counter[str]] = (float("inf"), Counter())
     spent, repetitions = 0.0, 0
     while spent < args.seconds or repetitions < 2:  # the first one prepares convolutions of new shapes
@@ -206,34 +216,38 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         fastest = min(fastest, (elapsed, watch.seconds), key=lambda pair: pair[0])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     if args.direction == "compress":
-        args.file.write_bytes(result[0])
+        file.write_bytes(result[0])
 
     elapsed, stages = fastest
-    count = pixels.shape[0] * pixels.shape[1] * args.batch
-    scale = count / (small.shape[0] * small.shape[1])
-    rates = {dtype: convolution_rate(dtype, args.device, args.seconds) for dtype in macs}
-    limit = sum(scale * macs[dtype] / rates[dtype] for dtype in macs)
+    rates = {dtype: convolution_rate(dtype, args.device, args.seconds / 2) for dtype in macs}
     return {
         "direction": args.direction,
         "device": args.device,
         "threads": args.threads,
         "megapixels": count / args.batch / 1e6,
         "batch": args.batch,
-        "bpp": 8 * args.file.stat().st_size * args.batch / count,
+        "bpp": 8 * file.stat().st_size * args.batch / count,
         "seconds": elapsed,
         "mp_per_s": count / elapsed / 1e6,
         "stages": {**{stage: stages[stage] for stage in STAGES if stage in stages}, "rest": elapsed - stages.total()},
-        "network_share": sum(stages[stage] for stage in NETWORK) / elapsed,
-        "kmac_per_pixel": {dtype: scale * macs[dtype] / count / 1e3 for dtype in macs},
+        "network_seconds": sum(stages[stage] for stage in NETWORK),
+        "kmac_per_pixel": {dtype: 1e-3 * macs[dtype] / (small.shape[0] * small.shape[1]) for dtype in macs},
         "gmac_per_s_of_convolution": {dtype: rate / 1e9 for dtype, rate in rates.items()},
-        "limit_seconds": limit,
-        "of_limit": limit / elapsed,
-        "network_of_limit": limit / sum(stages[stage] for stage in NETWORK),
         "peak_mb": memory,
         "import_seconds": imported - started,
         "weights_seconds": loaded - imported,
         "first_call_seconds": first_call,
     }
+
+
+def add_limits(rows: list[dict[str, Any]]) -> None:
+    """Adds the seconds at the arithmetic limit; the rate is the best of all processes with as many threads."""
+    for row in rows:
+        rates = [r["gmac_per_s_of_convolution"] for r in rows if r["threads"] == row["threads"]]
+        rate = {dtype: max(r.get(dtype, 0) for r in rates) for dtype in row["kmac_per_pixel"]}
+        gmac = {dtype: kmac * row["megapixels"] * row["batch"] for dtype, kmac in row["kmac_per_pixel"].items()}
+        row["gmac_per_s_of_convolution"] = rate
+        row["limit_seconds"] = sum(gmac[dtype] / rate[dtype] for dtype in gmac)
 
 
 def peers(megapixels: float, source: Path, seconds: float) -> list[dict[str, Any]]:
@@ -284,22 +298,28 @@ def compressai(python: Path, megapixels: float, source: Path, threads: int) -> l
 def table(results: dict[str, Any]) -> str:
     """Markdown for people."""
     rows = results["aecodec"]
-    out = ["| | threads | MP | batch | MP/s | s | of the limit | network: share, of the limit | peak MB |"]
-    out.append("|---|---|---|---|---|---|---|---|---|")
+    out = [", ".join(value for value in results["machine"].values() if value) + "; device " + rows[0]["device"], ""]
+    out.append("| | threads | MP | MP/s | seconds | limit / total | network / total | limit / network | peak MB |")
+    out.append("|---" * 9 + "|")
     for r in rows:
         out.append(
-            f"| {r['direction']} | {r['threads']} | {r['megapixels']:.1f} | {r['batch']} | {r['mp_per_s']:.2f} | "
-            f"{r['seconds']:.2f} | {r['of_limit']:.0%} | {r['network_share']:.0%}, {r['network_of_limit']:.0%} | "
-            f"{r['peak_mb']:.0f} |"
+            f"| {r['direction']} | {r['threads']} | {_size(r)} | {r['mp_per_s']:.2f} | {r['seconds']:.2f} | "
+            f"{r['limit_seconds'] / r['seconds']:.0%} | {r['network_seconds'] / r['seconds']:.0%} | "
+            f"{r['limit_seconds'] / r['network_seconds']:.0%} | {r['peak_mb']:.0f} |"
         )
+    out += ["", "What the limit is made of: kMAC per pixel, and GMAC/s of a plain 3x3 convolution.", ""]
+    out += ["| | threads | " + " | ".join(f"{dtype} kMAC | GMAC/s" for dtype in DTYPES) + " |", "|---" * 6 + "|"]
+    for r in {(r["direction"], r["threads"]): r for r in rows}.values():
+        pairs = [(r["kmac_per_pixel"].get(dtype, 0), r["gmac_per_s_of_convolution"].get(dtype, 0)) for dtype in DTYPES]
+        cells = [f"{kmac:.1f} | {rate:.0f}" for kmac, rate in pairs]
+        out.append(f"| {r['direction']} | {r['threads']} | " + " | ".join(cells) + " |")
     names = [*STAGES, "rest"]
     out += ["", "Milliseconds per megapixel:", "", "| | threads | MP | " + " | ".join(names) + " |"]
     out.append("|---" * (len(names) + 3) + "|")
     for r in rows:
         count = r["megapixels"] * r["batch"]
         cells = [f"{1e3 * r['stages'][name] / count:.1f}" if name in r["stages"] else "" for name in names]
-        size = f"{r['batch']} x " * (r["batch"] > 1) + f"{r['megapixels']:.1f}"
-        out.append(f"| {r['direction']} | {r['threads']} | {size} | " + " | ".join(cells) + " |")
+        out.append(f"| {r['direction']} | {r['threads']} | {_size(r)} | " + " | ".join(cells) + " |")
     if results["peers"]:
         out += [
             "",
@@ -314,6 +334,10 @@ def table(results: dict[str, Any]) -> str:
                 f"{peer['decompress']:.3g} | {ratios[0]:.2g} and {ratios[1]:.2g} |"
             )
     return "\n".join(out)
+
+
+def _size(row: dict[str, Any]) -> str:
+    return f"{row['batch']} x " * (row["batch"] > 1) + f"{row['megapixels']:.1f}"
 
 
 def _nearest(rows: list[dict[str, Any]], direction: str, megapixels: float) -> dict[str, Any]:
@@ -336,11 +360,12 @@ def main() -> None:
     parser.add_argument("--compressai-python", type=Path, help="a Python with CompressAI (see compressai_speed.py)")
     parser.add_argument("--compressai-size", type=float, default=0.4, help="MP")
     parser.add_argument("--output", type=Path, help="JSON")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # direction, batch, megapixels, file: in this process
+    parser.add_argument("--document", type=Path, help="a Markdown page, whose text between RESULTS is replaced")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # direction, batch, folder: in this process
     args = parser.parse_args()
     if args.one:
-        args.direction, args.batch, args.megapixels = args.one[0], int(args.one[1]), float(args.one[2])
-        args.file, args.threads = Path(args.one[3]), args.threads[0]
+        args.direction, args.batch, args.folder = args.one[0], int(args.one[1]), Path(args.one[2])
+        args.threads = args.threads[0]
         print(json.dumps(measure(args)))
         return
 
@@ -349,14 +374,16 @@ def main() -> None:
         for size in args.sizes:
             batch, _, megapixels = size.rpartition("x")
             with tempfile.TemporaryDirectory() as folder:
+                Image.fromarray(picture(float(megapixels), args.image)).save(f"{folder}/picture.jpg", quality=95)
                 for direction in ("compress", "decompress"):
                     command = [sys.executable, __file__, "--threads", str(threads), "--device", args.device]
                     command += ["--image", str(args.image), "--seconds", str(args.seconds)]
                     command += ["--model", args.model] if args.model else []
-                    command += ["--one", direction, batch or "1", megapixels, f"{folder}/picture.aec"]
+                    command += ["--one", direction, batch or "1", folder]
                     output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
                     results["aecodec"].append(json.loads(output))
                     print(".", end="", file=sys.stderr, flush=True)
+    add_limits(results["aecodec"])
     if args.peer_size:
         results["peers"] += peers(args.peer_size, args.image, args.seconds)
     if args.compressai_python:
@@ -364,6 +391,9 @@ def main() -> None:
         results["peers"] += compressai(args.compressai_python, args.compressai_size, args.image, threads)
     print(file=sys.stderr)
     print(table(results))
+    if args.document:
+        before, _, after = args.document.read_text().split(RESULTS)
+        args.document.write_text(f"{before}{RESULTS}\n{table(results)}\n{RESULTS}{after}")
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(results, indent=1) + "\n")
