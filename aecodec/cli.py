@@ -89,7 +89,7 @@ class _Commands(click.Group):
                 signal.signal(number, handler)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Makes glibc keep the large blocks that torch frees, for its next ones. By default they go back to the system, and
     clearing their pages anew takes a tenth of the time. A library must not do that to a process, a command may."""
     try:
@@ -123,7 +123,7 @@ def _examples(*lines: str) -> str:
 @click.version_option(aecodec.__version__)
 def main() -> None:
     """Learned image compression: small files that decode to the same symbols on every machine."""
-    _keep_freed_memory()
+    keep_freed_memory()
 
 
 main.add_command(archive_cli.archive)

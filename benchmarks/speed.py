@@ -179,7 +179,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import aecodec.codec
+    from aecodec.cli import keep_freed_memory
 
+    keep_freed_memory()  # as the commands do
     imported = time.perf_counter()
     torch.set_num_threads(args.threads)
     codec = aecodec.codec.Codec(args.device, args.model)
@@ -313,6 +315,8 @@ def table(results: dict[str, Any]) -> str:
         pairs = [(r["kmac_per_pixel"].get(dtype, 0), r["gmac_per_s_of_convolution"].get(dtype, 0)) for dtype in DTYPES]
         cells = [f"{kmac:.1f} | {rate:.0f}" for kmac, rate in pairs]
         out.append(f"| {r['direction']} | {r['threads']} | " + " | ".join(cells) + " |")
+    start = [min(r[f"{part}_seconds"] for r in rows) for part in ("import", "weights", "first_call")]
+    out += ["", "Start-up: import {:.2f} s, weights {:.2f} s, first call (0.4 MP) {:.2f} s.".format(*start)]
     names = [*STAGES, "rest"]
     out += ["", "Milliseconds per megapixel:", "", "| | threads | MP | " + " | ".join(names) + " |"]
     out.append("|---" * (len(names) + 3) + "|")
