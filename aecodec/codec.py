@@ -34,7 +34,7 @@ ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the
 SYNTHESIS_HALO = 5  # latents around a tile that its pixels depend on, by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
-OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc")  # in the messages of torch and of C++
+OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
 LOST = 128  # level of the pixels of tiles that are lost to damage
 
 

@@ -50,7 +50,14 @@ def test_the_format_page_quotes_the_constants() -> None:
     assert " ".join(f"{byte:02X}" for byte in container.MAGIC) in page
     for name in container.KNOWN_CHUNKS:
         assert f"`{name}`" in page
-    for number in (container.VERSION, container.TILE_UNIT, container.MAX_CHUNKS, container.QUALITY_MAX):
+    for number in (
+        container.VERSION,
+        container.TILE_UNIT,
+        container.MAX_CHUNKS,
+        container.QUALITY_MAX,
+        container.MAX_TILE_PIXELS,
+        container.DEFAULT_PIXEL_LIMIT,
+    ):
         assert re.search(rf"\b{number}\b", page)
 
 
