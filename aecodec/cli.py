@@ -81,9 +81,11 @@ class _Commands(click.Group):
         except BrokenPipeError:
             _abandon_output()
             raise SystemExit(141) from None  # as of a process that SIGPIPE ended
-        except (OSError, MemoryError) as error:
+        except OSError as error:  # commands explain those of files, so it is one of standard output
             _abandon_output()
             raise SystemExit(_complain(Path("standard output"), error)) from error
+        except MemoryError as error:
+            raise SystemExit(_complain(None, error)) from error
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
