@@ -210,6 +210,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     spent, repetitions = 0.0, 0
     while spent < args.seconds or repetitions < 2:  # the first one prepares convolutions of new shapes
         watch = Stopwatch(synchronise)
+        result = None  # two results at once would be counted as memory
         before = time.perf_counter()
         with watch.running():
             result = run()
@@ -335,7 +336,7 @@ def table(results: dict[str, Any]) -> str:
             ratios = [r["mp_per_s"] / peer[r["direction"]] for r in ours]
             out.append(
                 f"| {peer['codec']} | {peer['megapixels']:.1f} | {peer['bpp']:.2f} | {peer['compress']:.3g} | "
-                f"{peer['decompress']:.3g} | {ratios[0]:.2g} and {ratios[1]:.2g} |"
+                f"{peer['decompress']:.3g} | {ratios[0]:.3g} and {ratios[1]:.3g} |"
             )
     return "\n".join(out)
 
