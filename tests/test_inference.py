@@ -1,0 +1,83 @@
+"""The promise: the forms of the networks that code quickly compute what the forms that were trained compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import aecodec.codec
+from aecodec.codec import Codec
+from aecodec.networks import Aec1, asinh
+
+
+@pytest.fixture
+def busy_network(small_network: Aec1) -> Aec1:
+    """Nonlinear paths that matter, in training mode."""
+    network = Aec1(small_network.config)
+    network.load_state_dict(small_network.state_dict())
+    for layer in (network.analysis.nonlinear[-1], network.synthesis.last):
+        layer.weight.data.mul_(10)  # type: ignore[operator]
+    return network.requires_grad_(False).train()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inference_computes_what_was_trained(busy_network: Aec1, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    config, position = busy_network.config, torch.tensor([0.3])
+    x = torch.rand(1, 192, 16, 24) - 0.5
+    y, features = (
+        torch.randn(1, config.latent_channels, 8, 12),
+        torch.randint(0, 256, (1, config.trunk_channels, 8, 12)),
+    )
+    dequantised = y * busy_network.decoder_gain(position)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        return busy_network.analysis(x), busy_network.synthesis(y, dequantised, features.float(), position)
+
+    trained = run()
+    busy_network.prepare_for_inference(dtype)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    for got, want in zip(run(), trained, strict=True):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * float(want.std()))
+
+
+def test_asinh_is_asinh_with_and_without_gradients() -> None:
+    x = torch.cat([torch.linspace(-300, 300, 1001), torch.linspace(-1e-3, 1e-3, 101), torch.tensor([3e4, -3e4])])
+    expected = torch.asinh(x)
+    torch.testing.assert_close(asinh(x), expected, rtol=0, atol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(asinh(x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_pixels_in_bfloat16_are_within_one_level(small_weights: Path, photo: np.ndarray) -> None:
+    codecs = [Codec("cpu", small_weights) for _ in range(2)]
+    for one, dtype in zip(codecs, (torch.float32, torch.bfloat16), strict=True):
+        one.model.network.prepare_for_inference(dtype)
+    for quality in (1, 50, 100):
+        data = codecs[0].compress(photo, quality)
+        a, b = (np.asarray(one.decompress(data)).astype(int) for one in codecs)
+        assert np.abs(a - b).max() <= 1
+
+
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_tiles_may_be_joined_in_any_way(
+    codec: Codec, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Strips of tiles hold what single tiles hold, in batches of pictures of different sizes too."""
+    monkeypatch.setattr(aecodec.codec, "TILE", 64)
+    monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", 64 * 64)
+    pictures = [np.tile(photo, (1, 3, 1)), photo[:64, :64], photo, photo[::-1].copy()]
+    monkeypatch.setattr(aecodec.codec, "STRIP_TILES", 1)
+    expected = codec.compress_batch(pictures, 70)
+    images = [np.asarray(image).astype(int) for image in codec.decompress_batch(expected)]
+    monkeypatch.setattr(aecodec.codec, "STRIP_TILES", together)
+    for data, want in zip(codec.compress_batch(pictures, 70), expected, strict=True):
+        assert abs(len(data) - len(want)) <= 16  # sums in another order may move a latent across a rounding edge
+    for image, pixels in zip(codec.decompress_batch(expected), images, strict=True):
+        assert np.abs(np.asarray(image) - pixels).max() <= 1
+    region = codec.decompress(expected[0], (100, 10, 200, 60))
+    assert np.abs(np.asarray(region) - images[0][10:70, 100:300]).max() <= 1
