@@ -123,7 +123,7 @@ class Analysis(nn.Module):
         if self.training:
             linear = self.linear(unshuffle(x, 2)).float()
         else:  # the same without the copy, which takes longer than the convolution
-            linear = F.conv2d(x, self.linear.weight.view(-1, x.shape[1], 2, 2), stride=2)
+            linear = F.conv2d(x, self.linear.weight.view(-1, x.shape[1], 2, 2), stride=2).float()
         nonlinear = self.nonlinear(x.to(_dtype(self.nonlinear))).float()
         return linear + self.latent_std[:, None, None] * nonlinear
 
@@ -286,7 +286,7 @@ class Synthesis(nn.Module):
             return shuffle(self.linear(dequantised).float(), 2) + gain * correction.float()
         # The same without the copy of `shuffle`, and in place.
         weight = self.linear.weight.view(-1, 2, 2, dequantised.shape[1]).permute(3, 0, 1, 2)
-        return F.conv_transpose2d(dequantised, weight, stride=2).add_(correction.mul_(gain.to(dtype)))
+        return F.conv_transpose2d(dequantised, weight, stride=2).float().add_(correction.mul_(gain.to(dtype)))
 
 
 class Aec1(nn.Module):
