@@ -18,8 +18,6 @@ from aecodec.errors import FormatError, ModelError
 
 FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
-# At the high-rate optimum d(bits + w * error) / d step = 0 with error = step^2 / 12: w = 6 / ln 2 = 8.66 bits.
-BITS_PER_SQUARE = 6 / np.log(2)
 ESCAPE_TOP = 32767  # symbols are clamped to -32767..32767; what a table cannot hold follows as 16 bits
 
 Symbols = npt.NDArray[np.int32]
@@ -66,12 +64,11 @@ class Tables:
             total += float(table[np.where(outside, 2 * reach + 1, values + reach)].sum()) + 16 * int(outside.sum())
         return total
 
-    def rounding(self, top: int = 8, bits_per_square: float = BITS_PER_SQUARE) -> npt.NDArray[np.float32]:
-        """What rate-distortion optimised rounding decides by: (64, top + 1) float32.
+    def prices(self, top: int = 8) -> npt.NDArray[np.float32]:
+        """What rate-distortion optimised rounding decides by: (64, top + 1) float32, bits.
 
-        Entry [i, k] is the magnitude from which a residual of scale index i is coded as k rather than as k - 1: the one
-        where bits(k) - bits(k - 1) pay for the squared error saved, at `bits_per_square` bits for a squared
-        quantisation step. Infinite where a table holds no symbols.
+        Entry [i, k] is what magnitude k costs more than k - 1 with scale index i: infinite for k >= 1 where a table
+        holds no symbols, never negative, 0 for k = 0.
         """
         magnitude = np.arange(top + 1)
         result = np.full((len(self.reach), top + 1), np.inf, np.float32)
@@ -79,9 +76,8 @@ class Tables:
             if bits is not None:
                 reach = int(self.reach[index])
                 known = (bits[reach : 2 * reach + 1] + bits[reach::-1]) / 2  # of magnitudes 0..reach
-                price = np.diff(known, prepend=known[0])[np.minimum(magnitude, reach)].clip(0, None)
-                result[index] = magnitude - 0.5 + price / (2 * bits_per_square)
-        result[:, 0] = -np.inf
+                result[index] = np.diff(known, prepend=known[0])[np.minimum(magnitude, reach)].clip(0, None)
+        result[:, 0] = 0
         return result
 
     def encode(self, parts: Sequence[tuple[Symbols, Indices]]) -> bytes:

@@ -63,7 +63,7 @@ class Model:
     """A model ready to code with, on one device.
 
     Attributes: id (4 bytes, as in files), name, network (Aec1 without its training-time scale model, float32,
-    evaluation mode, channels_last), scale_model (exact), tables, rounding (`Tables.rounding` as a tensor).
+    evaluation mode, channels_last), scale_model (exact), tables, prices (`Tables.prices` as a tensor).
     """
 
     def __init__(self, path: Path, device: torch.device, expected_sha256: str | None = None):
@@ -96,7 +96,7 @@ class Model:
             self.network.load_state_dict(floats, assign=True)
             self.scale_model = ExactScaleModel(exact, device)
             self.tables = Tables(tables["frequencies"].numpy(), tables["reach"].numpy().astype(np.int32))
-            self.rounding = torch.from_numpy(self.tables.rounding()).to(device)
+            self.prices = torch.from_numpy(self.tables.prices()).to(device)
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{path}: tensors do not fit the network ({error})") from error
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -158,13 +158,31 @@ def test_rounding_is_to_a_neighbour_and_never_away_from_zero(codec: Codec) -> No
     residual = 6 * torch.randn(1, 4, 50, 50, generator=generator)
     residual[0, 0, 0, :4] = torch.tensor([300.7, -300.7, 12.49, -1e9])
     index = torch.randint(0, 64, residual.shape, generator=generator).float()
-    symbols = quantise(residual, index, codec.model.rounding)
+    symbols = quantise(residual, index, codec.model.prices, torch.tensor([9.0]))
     assert torch.equal(symbols, symbols.round())
     inside = residual.abs() < 30000
     assert ((symbols - residual).abs()[inside] <= 1.5).all()
     assert (symbols.abs() <= residual.abs().round()).all()
     assert symbols.abs().max() == 32767
     assert ((symbols == 0) | (symbols.sign() == residual.sign())).all()
+
+
+def test_rounding_pays_bits_against_squared_error(codec: Codec) -> None:
+    """Of the two neighbours it takes the one of fewer bits + worth * squared error; what is not coded is 0."""
+    tables = codec.model.tables
+    prices = codec.model.prices.clone()
+    prices[7, 1:] = torch.inf
+    for worth in (5.0, 20.0):
+        residual = torch.linspace(-4.45, 4.45, 400).view(1, 1, 20, 20)
+        for index in (20, 30, 40):
+            symbols = quantise(residual, torch.full_like(residual, index), prices, torch.tensor([worth]))
+            bits, reach = tables.bits[index], int(tables.reach[index])
+            assert bits is not None
+            for r, got in zip(residual.flatten().tolist(), symbols.flatten().tolist(), strict=True):
+                near = round(abs(r))
+                cost = {s: bits[reach + s] + worth * (abs(r) - s) ** 2 for s in (near, max(near - 1, 0))}
+                assert cost[int(abs(got))] <= min(cost.values()) + 1e-3
+        assert (quantise(residual, torch.full_like(residual, 7), prices, torch.tensor([worth])) == 0).all()
 
 
 def test_a_file_of_another_model_is_refused(codec: Codec, photo: np.ndarray, small_network, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_tables_of_reach_0_cost_nothing() -> None:
     coded = indices != 0
     assert data == short.encode([(symbols[coded], indices[coded])])
     np.testing.assert_array_equal(short.decoder(data).take(indices), symbols)
-    assert np.isinf(short.rounding()[0, 1:]).all()
+    assert np.isinf(short.prices()[0, 1:]).all()
 
 
 def test_bad_tables_are_refused() -> None:
@@ -118,16 +118,3 @@ def test_frequencies_sum_to_the_total_and_hold_no_zero() -> None:
         assert frequencies.sum(dtype=np.int64) == FREQUENCY_TOTAL
         assert frequencies.min() >= 1
         np.testing.assert_allclose(frequencies / FREQUENCY_TOTAL, prior, atol=2e-4)
-
-
-def test_rounding_pays_bits_against_squared_error(tables: Tables) -> None:
-    """Just below the threshold the smaller symbol is the cheaper choice, just above it the larger one."""
-    rounding = tables.rounding(bits_per_square=5.0)
-    for index in (20, 30, 40):
-        bits, reach = tables.bits[index], int(tables.reach[index])
-        assert bits is not None
-        for k in (1, 2, 3):
-            for side, expected in ((-1e-3, k - 1), (1e-3, k)):
-                r = rounding[index, k] + side
-                cost = {s: bits[reach + s] + 5.0 * (r - s) ** 2 for s in (k - 1, k)}
-                assert min(cost, key=cost.__getitem__) == expected

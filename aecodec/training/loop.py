@@ -91,7 +91,7 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
 
 @torch.no_grad()
 def validate(
-    model: Aec1, tiles: Tensor, *, quantise: bool = True, rounding: Tensor | None = None
+    model: Aec1, tiles: Tensor, *, quantise: bool = True, prices: Tensor | None = None
 ) -> list[dict[str, float]]:
     """bpp, PSNR (dB, mean over tiles) and J = bpp + lambda * 255^2 * MSE at each of VALIDATION_POSITIONS.
 
@@ -104,7 +104,7 @@ def validate(
     for at in VALIDATION_POSITIONS:
         position = torch.full((len(x),), at, device=x.device)
         with torch.autocast(x.device.type, torch.bfloat16):
-            m = measure(model, x, position, noise=False, quantise=quantise, rounding=rounding)
+            m = measure(model, x, position, noise=False, quantise=quantise, prices=prices)
         lambdas = rate_distortion_lambda(model.config, position)
         rows.append(
             {
@@ -203,13 +203,13 @@ def train(
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     last_step = decaying["start"] + decaying["steps"] if decaying else steps
-    peak, rounding = 1.0, None
+    peak, prices = 1.0, None
     if tune:
         peak = settings.tune_factor
         model.requires_grad_(False).synthesis.requires_grad_(True)
         weights = parent_path.with_suffix(".safetensors")
         export(parent_path, sources, weights, say=say)
-        rounding = Model(weights, torch.device(device)).rounding
+        prices = Model(weights, torch.device(device)).prices
     compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
 
     def save() -> None:
@@ -233,7 +233,7 @@ def train(
         )
 
     def report(loss: float, rate: float) -> None:
-        rows = validate(average, held_out, rounding=rounding)
+        rows = validate(average, held_out, prices=prices)
         line = f"step {step}  {seconds / 60:.1f} min  {rate:.1f} patches/s  loss {loss:.3f}  skipped {int(skips)}"
         say(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
         log = run / f"{path.stem}.csv"
@@ -262,7 +262,7 @@ def train(
             x = random_patches(training, settings.batch, settings.patch, generator)
             position = torch.rand(settings.batch, device=device, generator=generator)
             with torch.autocast(x.device.type, torch.bfloat16):
-                measures = compiled(model, x, position, noise=not tune, rounding=rounding)
+                measures = compiled(model, x, position, noise=not tune, prices=prices)
             loss = loss_per_patch(model, measures, position).mean()
             loss.backward()
 

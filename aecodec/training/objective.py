@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aecodec.codec import bits_per_square
 from aecodec.codec import quantise as round_as_encoder
 from aecodec.integer import round_through
 from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
@@ -42,7 +43,7 @@ def measure(
     *,
     noise: bool,
     quantise: bool = True,
-    rounding: Tensor | None = None,
+    prices: Tensor | None = None,
 ) -> Measures:
     """Codes a batch in the model's own estimate.
 
@@ -50,8 +51,8 @@ def measure(
     additive uniform noise, which is differentiable (Balle et al., ICLR 2017), otherwise from the rounded ones.
 
     x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. position: (B,) in 0..1.
-    quantise: whether the integer path is rounded. rounding: thresholds of `Tables.rounding`, to round latents as the
-    encoder does; None rounds to the nearest.
+    quantise: whether the integer path is rounded. prices: see `Tables.prices`, to round latents as the encoder does;
+    None rounds to the nearest.
     """
     entropy = model.entropy_model
 
@@ -67,9 +68,9 @@ def measure(
     mean = entropy.mean_of_first_pass(features, scale.detach())
 
     def symbols(residual: Tensor) -> Tensor:
-        if rounding is None:
+        if prices is None:
             return round_through(residual)
-        return residual + (round_as_encoder(residual, index, rounding) - residual).detach()
+        return residual + (round_as_encoder(residual, index, prices, bits_per_square(position)) - residual).detach()
 
     first = torch.where(mask, mean + symbols(y - mean), 0)
     mean = torch.where(mask, mean, entropy.mean_of_second_pass(features, scale.detach(), first))
