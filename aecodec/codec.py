@@ -413,7 +413,7 @@ def symbols_of_latents(model: Model, latents: Tensor, quality: int) -> tuple[Sym
 def bits_per_square(position: Tensor) -> Tensor:
     """What a squared error of one quantisation step is worth to the encoder, in bits, at positions in 0..1.
 
-    The high-rate optimum, d(bits + w * error) / d step = 0 with error = step^2 / 12, is w = 6 / ln 2 = 8.7 bits. More is
+    The high-rate optimum, d(bits + w * error) / d step = 0 with error = step^2 / 12, is w = 6 / ln 2 = 8.7. More is
     better where few symbols are other than 0: chosen on held-out training crops, see docs/decisions.md.
     """
     return 28 - 20 * position

@@ -1,0 +1,1 @@
+"""Measures codecs on people's own photographs: codecs -> metrics -> measure -> curves -> report."""

@@ -1,0 +1,247 @@
+"""The codecs that are compared, each at its sensible best, with what it is and how it was set."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+from PIL import AvifImagePlugin, Image, features
+
+import aecodec
+from aecodec.errors import AecodecError
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A codec with fixed settings. One thread each, so that times can be compared.
+
+    Attributes: name (as in tables and files), title (for people), version, settings (the options that decide the
+    result), reason (why these), qualities (the ladder: from about 0.1 to 2.5 bpp on photographs), encode (image of
+    mode RGB or L, quality -> bytes of a file), decode (those bytes -> image).
+    """
+
+    name: str
+    title: str
+    version: str
+    settings: str
+    reason: str
+    qualities: Sequence[float]
+    encode: Callable[[Image.Image, float], bytes]
+    decode: Callable[[bytes], Image.Image]
+
+
+class MissingCodec(AecodecError):
+    """The codec cannot be used here; the message says why."""
+
+
+def make(name: str, model: str | None = None) -> Peer:
+    """The codec called `name`; model: for aecodec, a released model or a weights file.
+
+    Raises MissingCodec if it is not installed, AecodecError if there is no codec of that name or its model is unknown.
+    """
+    if name not in MAKERS:
+        raise AecodecError(f"no codec is called {name!r}; there are {', '.join(MAKERS)}")
+    return MAKERS[name](model) if name == "aecodec" else MAKERS[name]()
+
+
+def _jpeg(subsampling: str) -> Peer:
+    def encode(image: Image.Image, quality: float) -> bytes:
+        return _saved(image, "JPEG", quality, subsampling=subsampling, optimize=True)
+
+    return Peer(
+        "jpeg" if subsampling == "4:2:0" else "jpeg444",
+        f"JPEG {subsampling}",
+        _pillow("libjpeg-turbo", features.version_feature("libjpeg_turbo")),
+        f"{subsampling}, optimize=True",
+        "optimal Huffman tables cost next to no time and decode everywhere",
+        (5, 8, 12, 20, 30, 40, 50, 60, 70, 80, 88, 92),
+        encode,
+        _opened,
+    )
+
+
+def _webp() -> Peer:
+    return Peer(
+        "webp",
+        "WebP",
+        _pillow("libwebp", features.version_module("webp")),
+        "lossy, method=6",
+        "the slowest and best search; the format has only 4:2:0",
+        (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
+        lambda image, quality: _saved(image, "WEBP", quality, method=6),
+        _opened,
+    )
+
+
+def _avif(subsampling: str) -> Peer:
+    def encode(image: Image.Image, quality: float) -> bytes:
+        return _saved(image, "AVIF", quality, speed=6, subsampling=subsampling, max_threads=1)
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # of the decoder
+    return Peer(
+        "avif" if subsampling == "4:2:0" else "avif444",
+        f"AVIF {subsampling}",
+        _pillow("libavif", features.version_module("avif")) + ", " + AvifImagePlugin._avif.codec_versions(),
+        f"{subsampling}, speed=6",
+        "the default effort of libavif and Pillow; slower settings gain a few percent for several times the time",
+        (8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 86, 91),
+        encode,
+        _opened,
+    )
+
+
+def _aecodec(model: str | None) -> Peer:
+    import torch
+
+    from aecodec.codec import Codec
+
+    torch.set_num_threads(1)
+    codec = Codec(device="cpu", model=model)
+    return Peer(
+        "aecodec",
+        f"aecodec {codec.model.name}",
+        f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
+        "CPU",
+        "there is nothing to set besides the quality",
+        (1, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 100),
+        codec.compress,
+        codec.decompress,
+    )
+
+
+def _mozjpeg() -> Peer:
+    optimize = _imported("mozjpeg_lossless_optimization").optimize
+
+    def encode(image: Image.Image, quality: float) -> bytes:
+        return bytes(optimize(_saved(image, "JPEG", quality, subsampling="4:2:0", optimize=True)))
+
+    return Peer(
+        "mozjpeg",
+        "JPEG 4:2:0 + MozJPEG",
+        f"mozjpeg-lossless-optimization {version('mozjpeg-lossless-optimization')} after Pillow {PIL.__version__}",
+        "4:2:0, progressive scans chosen by MozJPEG",
+        "MozJPEG's search for scans, which changes no pixel; its trellis quantisation has no maintained Python package",
+        (5, 8, 12, 20, 30, 40, 50, 60, 70, 80, 88, 92),
+        encode,
+        _opened,
+    )
+
+
+def _jxl() -> Peer:
+    imagecodecs = _imported("imagecodecs")
+    if not imagecodecs.JPEGXL.available:
+        raise MissingCodec("this imagecodecs was built without libjxl")
+
+    def encode(image: Image.Image, quality: float) -> bytes:
+        return bytes(imagecodecs.jpegxl_encode(np.asarray(image), level=int(quality), effort=7, numthreads=1))
+
+    return Peer(
+        "jxl",
+        "JPEG XL",
+        f"{imagecodecs.jpegxl_version()} in imagecodecs {imagecodecs.__version__}",
+        "effort=7",
+        "libjxl's default; it aims at what people see, not at PSNR",
+        (5, 10, 20, 30, 40, 50, 60, 70, 80, 86, 90, 93),
+        encode,
+        lambda data: Image.fromarray(imagecodecs.jpegxl_decode(data, numthreads=1)),
+    )
+
+
+def _heic() -> Peer:
+    pillow_heif = _imported("pillow_heif")
+    pillow_heif.register_heif_opener()
+    pillow_heif.options.DECODE_THREADS = 1
+
+    def encode(image: Image.Image, quality: float) -> bytes:
+        one_thread = {"x265:pools": "none", "x265:frame-threads": "1"}
+        return _saved(image, "HEIF", quality, subsampling="4:2:0", enc_params=one_thread)
+
+    information = pillow_heif.libheif_info()
+    return Peer(
+        "heic",
+        "HEIC 4:2:0",
+        f"{information['HEIF']}, libheif {information['libheif']} in pillow-heif {pillow_heif.__version__}",
+        "4:2:0, preset slow",
+        "libheif's defaults",
+        (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60),
+        encode,
+        _opened,
+    )
+
+
+def _jp2() -> Peer:
+    def encode(image: Image.Image, quality: float) -> bytes:
+        bits = 8 * len(image.getbands())
+        options = {"mct": 1} if bits > 8 else {}  # the colour transform; Pillow leaves it out by itself
+        buffer = io.BytesIO()
+        image.save(
+            buffer, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[bits / quality], **options
+        )
+        return buffer.getvalue()
+
+    return Peer(
+        "jp2",
+        "JPEG 2000",
+        _pillow("OpenJPEG", features.version_codec("jpg_2000")),
+        "irreversible 9/7 wavelet, colour transform, one layer",
+        "the format's best for photographs by PSNR; the quality is the number of bits per pixel that it is told to use",
+        (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2, 1.5, 2, 2.5),
+        encode,
+        _opened,
+    )
+
+
+MAKERS: dict[str, Callable[..., Peer]] = {
+    "jpeg": lambda: _jpeg("4:2:0"),
+    "jpeg444": lambda: _jpeg("4:4:4"),
+    "mozjpeg": _mozjpeg,
+    "jp2": _jp2,
+    "webp": _webp,
+    "heic": _heic,
+    "jxl": _jxl,
+    "avif": lambda: _avif("4:2:0"),
+    "avif444": lambda: _avif("4:4:4"),
+    "aecodec": _aecodec,
+}
+
+
+def _saved(image: Image.Image, kind: str, quality: float, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=int(quality), **options)
+    return buffer.getvalue()
+
+
+def _opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def _pillow(library: str, version: str | None) -> str:
+    if version is None:
+        raise MissingCodec(f"this Pillow was built without {library}")
+    return f"{library} {version} in Pillow {PIL.__version__}"
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingCodec(f"{error}; pip install 'aecodec[bench]'") from error
+
+
+def _code_checksum() -> str:
+    """Of the modules that decide what aecodec's files hold: results of other code are not this codec's results."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(aecodec.__file__).parent.glob("*.py")):
+        if path.name not in ("cli.py", "files.py", "__main__.py"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]

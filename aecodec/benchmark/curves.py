@@ -1,0 +1,96 @@
+"""From single measurements to rate-distortion curves and BD-rates, and what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from aecodec.benchmark.measure import Measurement
+
+SMALLEST = 64  # pictures with a side below so many pixels stay out of the means: file headers decide their rate
+INTERPOLATION = "akima"  # of log10(rate) over quality; what the `bjontegaard` package recommends
+
+
+@dataclass(frozen=True)
+class Point:
+    """Means over pictures of bpp and a score at one quality."""
+
+    quality: float
+    bpp: float
+    score: float
+
+
+Curve = Sequence[Point]
+
+
+@dataclass(frozen=True)
+class BdRate:
+    """Mean difference in rate at equal score, in percent (negative: smaller files). low, high: the common range of
+    scores over which the mean is taken."""
+
+    percent: float
+    low: float
+    high: float
+
+
+def curve(measurements: Sequence[Measurement], codec: str, metric: str, images: Sequence[str]) -> Curve:
+    """The mean curve of a codec. Qualities that failed for one of the images are left out, so that all points are
+    means over the same images. MS-SSIM, which crowds against 1, becomes dB: -10 log10(1 - mean)."""
+    points = []
+    wanted = set(images)
+    chosen = [m for m in measurements if m.codec == codec and m.image in wanted]
+    for quality in sorted({m.quality for m in chosen}):
+        here = [m for m in chosen if m.quality == quality]
+        scores = [value for m in here if (value := m.scores.get(metric)) is not None]
+        if len(scores) == len(wanted):
+            score = math.fsum(scores) / len(scores)
+            if metric == "ms_ssim":
+                score = -10 * math.log10(1 - score)
+            points.append(Point(quality, math.fsum(m.bpp for m in here) / len(here), score))
+    return points
+
+
+def trouble(points: Curve) -> str:
+    """What makes a curve unfit for a BD-rate; empty if nothing does."""
+    if len(points) < 4:
+        return f"only {len(points)} points"
+    ordered = sorted(points, key=lambda p: p.bpp)
+    for a, b in pairwise(ordered):
+        if b.score <= a.score or b.bpp <= a.bpp:
+            return f"not monotone: {a.score:.2f} at {a.bpp:.3f} bpp, {b.score:.2f} at {b.bpp:.3f} bpp"
+    return ""
+
+
+def bd_rate(anchor: Curve, test: Curve) -> BdRate | None:
+    """None if a curve is in trouble or they have no range in common. See `trouble`."""
+    import bjontegaard
+
+    if trouble(anchor) or trouble(test):
+        return None
+    low = max(min(p.score for p in points) for points in (anchor, test))
+    high = min(max(p.score for p in points) for points in (anchor, test))
+    if high <= low:
+        return None
+    a, t = (sorted(points, key=lambda p: p.score) for points in (anchor, test))
+    percent = bjontegaard.bd_rate(
+        [p.bpp for p in a],
+        [p.score for p in a],
+        [p.bpp for p in t],
+        [p.score for p in t],
+        method=INTERPOLATION,
+        require_matching_points=False,
+        min_overlap=0,
+    )
+    return BdRate(float(percent), low, high)
+
+
+def bd_rates_of_images(
+    measurements: Sequence[Measurement], anchor: str, test: str, metric: str, images: Sequence[str]
+) -> Mapping[str, BdRate | None]:
+    """The BD-rate of each image by itself."""
+    return {
+        image: bd_rate(curve(measurements, anchor, metric, [image]), curve(measurements, test, metric, [image]))
+        for image in images
+    }

@@ -1,0 +1,53 @@
+"""Rate-distortion plots as PNG, for papers and the README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from aecodec.benchmark.curves import Curve
+from aecodec.files import write_atomically
+
+# Okabe and Ito's colours, which colour-blind people can tell apart; aecodec's is the strongest.
+COLOURS = {
+    "aecodec": "#d55e00",
+    "jpeg": "#56b4e9",
+    "jpeg444": "#56b4e9",
+    "webp": "#009e73",
+    "avif": "#0072b2",
+    "avif444": "#0072b2",
+}
+LABELS = {"psnr_rgb": "PSNR (RGB), dB", "psnr_y": "PSNR (luma), dB", "ms_ssim": "MS-SSIM, dB"}
+
+
+def draw(path: Path, curves: Mapping[str, Curve], titles: Mapping[str, str], metric: str, title: str) -> None:
+    """Writes the plot of mean curves by codec. Raises OSError."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for name, points in curves.items():
+        axes.plot(
+            [p.bpp for p in points],
+            [p.score for p in points],
+            label=titles[name],
+            color=COLOURS.get(name),
+            linestyle="--" if name.endswith("444") else "-",
+            linewidth=2.2 if name == "aecodec" else 1.4,
+            marker=".",
+            markersize=6,
+            zorder=3 if name == "aecodec" else 2,
+        )
+    axes.set(xlabel="bits per pixel", ylabel=LABELS.get(metric, metric), title=title, xlim=(0, 2))
+    shown = [p.score for points in curves.values() for p in points if p.bpp <= 2]
+    if shown:
+        axes.set_ylim(min(shown) - 0.5, max(shown) + 0.5)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+
+    def write(file: BinaryIO) -> None:
+        figure.savefig(file, format="png")
+
+    write_atomically(path, write)
