@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import aecodec
 from aecodec import archive_cli, container, files
+from aecodec.benchmark.command import benchmark
 from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 
@@ -129,6 +130,7 @@ def main() -> None:
 
 
 main.add_command(archive_cli.archive)
+main.add_command(benchmark)
 
 
 def _file_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -37,7 +37,7 @@ class BdRate:
 
 def curve(measurements: Sequence[Measurement], codec: str, metric: str, images: Sequence[str]) -> Curve:
     """The mean curve of a codec. Qualities that failed for one of the images are left out, so that all points are
-    means over the same images. MS-SSIM, which crowds against 1, becomes dB: -10 log10(1 - mean)."""
+    means over the same images. MS-SSIM becomes dB, see `decibels`."""
     points = []
     wanted = set(images)
     chosen = [m for m in measurements if m.codec == codec and m.image in wanted]
@@ -47,9 +47,16 @@ def curve(measurements: Sequence[Measurement], codec: str, metric: str, images: 
         if len(scores) == len(wanted):
             score = math.fsum(scores) / len(scores)
             if metric == "ms_ssim":
-                score = -10 * math.log10(1 - score)
+                if score >= 1:
+                    continue  # rounded from what lies just below
+                score = decibels(score)
             points.append(Point(quality, math.fsum(m.bpp for m in here) / len(here), score))
     return points
+
+
+def decibels(ms_ssim: float) -> float:
+    """MS-SSIM below 1 in dB, because it crowds against 1."""
+    return -10 * math.log10(1 - ms_ssim)
 
 
 def trouble(points: Curve) -> str:
@@ -83,14 +90,18 @@ def bd_rate(anchor: Curve, test: Curve) -> BdRate | None:
         require_matching_points=False,
         min_overlap=0,
     )
-    return BdRate(float(percent), low, high)
+    return BdRate(float(percent), low, high) if math.isfinite(percent) else None
 
 
 def bd_rates_of_images(
     measurements: Sequence[Measurement], anchor: str, test: str, metric: str, images: Sequence[str]
 ) -> Mapping[str, BdRate | None]:
     """The BD-rate of each image by itself."""
+    own: dict[str, list[Measurement]] = {image: [] for image in images}
+    for measurement in measurements:
+        if measurement.image in own:
+            own[measurement.image].append(measurement)
     return {
-        image: bd_rate(curve(measurements, anchor, metric, [image]), curve(measurements, test, metric, [image]))
-        for image in images
+        image: bd_rate(curve(of_image, anchor, metric, [image]), curve(of_image, test, metric, [image]))
+        for image, of_image in own.items()
     }

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from aecodec.benchmark import codecs
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.metrics import METRICS
-from aecodec.errors import AecodecError
+from aecodec.errors import AecodecError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES
 from aecodec.picture import load
 
@@ -90,12 +91,20 @@ def find_photos(inputs: Sequence[Path]) -> tuple[list[Photo], list[Problem]]:
             paths = sorted(p for p in given.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
         for path in paths:
             name = str(path.relative_to(given)) if path != given else path.name
+            if any(photo.name == name for photo in photos):
+                name = str(path)  # of several folders
+            if any(photo.name == name for photo in photos):
+                continue  # named twice
             try:
-                picture = load(path)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", PictureWarning)
+                    picture = load(path)
             except (AecodecError, OSError) as error:
-                problems.append(Problem(name, "", None, str(error)))
+                problems.append(Problem(name, "", None, getattr(error, "strerror", None) or str(error)))
                 continue
-            notes = ["grey"] if picture.colour.ndim == 2 else []
+            notes = [str(warning.message) for warning in caught]
+            if picture.colour.ndim == 2:
+                notes.append("grey")
             if picture.alpha is not None:
                 notes.append("alpha left out, only colour is measured")
             digest = hashlib.sha256(repr(picture.colour.shape).encode() + picture.colour.tobytes()).hexdigest()

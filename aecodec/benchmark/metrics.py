@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -40,3 +41,11 @@ def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
 # None where a metric says nothing of a picture: it is too small, or came back unchanged.
 Metric = Callable[[Pixels, Pixels], "float | None"]
 METRICS: Mapping[str, Metric] = {"psnr_rgb": psnr_rgb, "psnr_y": psnr_y, "ms_ssim": ms_ssim}
+
+
+def available() -> tuple[list[str], dict[str, str]]:
+    """The metrics that can be measured here, and why others cannot."""
+    if importlib.util.find_spec("pytorch_msssim"):
+        return list(METRICS), {}
+    missing = {"ms_ssim": "pytorch-msssim is not installed; pip install 'aecodec[bench]'"}
+    return [name for name in METRICS if name not in missing], missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,8 +22,16 @@ COLOURS = {
 LABELS = {"psnr_rgb": "PSNR (RGB), dB", "psnr_y": "PSNR (luma), dB", "ms_ssim": "MS-SSIM, dB"}
 
 
-def draw(path: Path, curves: Mapping[str, Curve], titles: Mapping[str, str], metric: str, title: str) -> None:
-    """Writes the plot of mean curves by codec. Raises OSError."""
+def draw(
+    path: Path,
+    curves: Mapping[str, Curve],
+    titles: Mapping[str, str],
+    metric: str,
+    title: str,
+    published: Mapping[str, Curve] | None = None,
+) -> None:
+    """Writes the plot of mean curves by codec. published: curves by title that were not measured here, drawn lighter.
+    Raises OSError."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.6), dpi=150, layout="constrained")
@@ -39,12 +48,23 @@ def draw(path: Path, curves: Mapping[str, Curve], titles: Mapping[str, str], met
             markersize=6,
             zorder=3 if name == "aecodec" else 2,
         )
+    for (name, points), style in zip((published or {}).items(), cycle(["-", "--", "-.", ":"])):
+        label = f"{name} (published, not measured here)"
+        axes.plot(
+            [p.bpp for p in points],
+            [p.score for p in points],
+            label=label,
+            color="#a9afb8",
+            linestyle=style,
+            linewidth=1,
+            zorder=1,
+        )
     axes.set(xlabel="bits per pixel", ylabel=LABELS.get(metric, metric), title=title, xlim=(0, 2))
     shown = [p.score for points in curves.values() for p in points if p.bpp <= 2]
     if shown:
         axes.set_ylim(min(shown) - 0.5, max(shown) + 0.5)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
 
     def write(file: BinaryIO) -> None:

@@ -1,14 +1,130 @@
-"""The report: tables for machines, one page for people."""
+"""The report: what was measured as one dictionary, written as a page for people and as tables and plots for papers."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+import math
+import platform
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from aecodec.benchmark.measure import Measurement
+import aecodec
+from aecodec.benchmark import curves, plots
+from aecodec.benchmark.codecs import Peer
+from aecodec.benchmark.curves import Curve, Point
+from aecodec.benchmark.measure import Measurement, Photo, Problem, machine
 from aecodec.files import write_atomically
+
+HERE = Path(__file__).parent
+PACKAGES = ("numpy", "torch", "pillow", "pytorch-msssim", "bjontegaard")
+
+
+def build(
+    photos: Sequence[Photo],
+    peers: Sequence[Peer],
+    metrics: Sequence[str],
+    measurements: Sequence[Measurement],
+    problems: Sequence[Problem],
+    *,
+    anchor: str,
+    missing: Mapping[str, str],
+    command: str,
+    jobs: int,
+) -> dict[str, Any]:
+    """What results.json holds, and the page shows but for the crops of its viewer ("comparisons").
+
+    anchor: the codec that the others are compared to, one of the peers. missing: codecs and metrics that could not be
+    used, and why. command: by which all this was measured.
+    """
+    excluded = {metric: _excluded(photos, measurements, metric) for metric in metrics}
+    used = {metric: [p.name for p in photos if p.name not in excluded[metric]] for metric in metrics}
+    by_codec: dict[str, list[Measurement]] = {peer.name: [] for peer in peers}
+    for measurement in measurements:
+        by_codec[measurement.codec].append(measurement)
+    means = {m: {name: curves.curve(own, name, m, used[m]) for name, own in by_codec.items()} for m in metrics}
+    troubles = [
+        Problem("", name, None, f"mean curve of {metric}: {trouble}")
+        for metric, of_metric in means.items()
+        if used[metric]
+        for name, points in of_metric.items()
+        if (trouble := curves.trouble(points))
+    ]
+    data_set = _published(photos)
+    return {
+        "data_set": data_set.get("title"),
+        "created": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": command,
+        "machine": machine(),
+        "jobs": jobs,
+        "versions": {
+            "aecodec": aecodec.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES if name != "pytorch-msssim" or "ms_ssim" in metrics},
+        },
+        "metrics": list(metrics),
+        "anchor": anchor,
+        "interpolation": curves.INTERPOLATION,
+        "measurements": len(measurements),
+        "photos": [
+            {"name": p.name, "width": p.width, "height": p.height, "note": p.note, "checksum": p.checksum}
+            for p in photos
+        ],
+        "codecs": [
+            {key: getattr(peer, key) for key in ("name", "title", "version", "settings", "reason", "qualities")}
+            for peer in peers
+        ],
+        "curves": {m: {name: [asdict(p) for p in points] for name, points in means[m].items()} for m in metrics},
+        "bd_rates": {
+            metric: {
+                peer.name: _bd_rate(
+                    means[metric], by_codec[anchor] + by_codec[peer.name], anchor, peer.name, metric, used[metric]
+                )
+                for peer in peers
+                if peer.name != anchor
+            }
+            for metric in metrics
+        },
+        "speed": {name: _speed(own) for name, own in by_codec.items()},
+        "excluded": excluded,
+        "missing": dict(missing),
+        "problems": [asdict(problem) for problem in [*problems, *troubles]],
+        "published": data_set.get("curves", []),
+    }
+
+
+def write(
+    folder: Path,
+    results: Mapping[str, Any],
+    measurements: Sequence[Measurement],
+    comparisons: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes report.html, results.json, results.csv and a plot for each metric. comparisons: see `viewer`.
+
+    Raises OSError.
+    """
+    text = json.dumps(results, indent=1, allow_nan=False)
+    write_atomically(folder / "results.json", lambda file: file.write(text.encode() + b"\n"))
+    write_csv(folder / "results.csv", measurements)
+    titles = {codec["name"]: codec["title"] for codec in results["codecs"]}
+    about = results["data_set"] or f"{len(results['photos'])} pictures"
+    for metric, of_metric in results["curves"].items():
+        own = {name: [Point(**p) for p in points] for name, points in of_metric.items() if points}
+        published = {c["title"]: _points(c, metric) for c in results["published"] if c["shown"]}
+        if own:
+            published = {title: points for title, points in published.items() if points}
+            plots.draw(folder / f"{metric}.png", own, titles, metric, about, published)
+    # A script element ends at "</" whatever it is part of.
+    data = json.dumps({**results, "comparisons": comparisons}, allow_nan=False).replace("<", "\\u003c")
+    page = (HERE / "report.html").read_text(encoding="utf-8").replace("__RESULTS__", data)
+    write_atomically(folder / "report.html", lambda file: file.write(page.encode()))
 
 
 def write_csv(path: Path, measurements: Sequence[Measurement]) -> None:
@@ -22,3 +138,80 @@ def write_csv(path: Path, measurements: Sequence[Measurement]) -> None:
         times = (f"{m.encode_seconds:.4f}", f"{m.decode_seconds:.4f}")
         writer.writerow([m.image, m.codec, f"{m.quality:g}", m.bytes, f"{m.bpp:.5f}", *values, *times])
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def _excluded(photos: Sequence[Photo], measurements: Sequence[Measurement], metric: str) -> dict[str, str]:
+    """Pictures that cannot be part of the means, and why.
+
+    All points of all curves are means over the same pictures. Where most pictures have a score, those without it are
+    left out; where most have none, `curves.curve` leaves out the point.
+    """
+    excluded: dict[str, str] = {}
+    for photo in photos:
+        if min(photo.width, photo.height) < curves.SMALLEST:
+            excluded[photo.name] = f"a side of less than {curves.SMALLEST} pixels: headers decide the size of the file"
+        elif metric == "ms_ssim" and min(photo.width, photo.height) <= 160:
+            excluded[photo.name] = "a side of at most 160 pixels: the five scales of MS-SSIM do not fit"
+    rest = [photo.name for photo in photos if photo.name not in excluded]
+    scored: dict[tuple[str, float], set[str]] = defaultdict(set)
+    for m in measurements:
+        if m.scores[metric] is not None:
+            scored[m.codec, m.quality].add(m.image)
+    for (codec, quality), have in scored.items():
+        lacking = [name for name in rest if name not in have]
+        if 2 * len(lacking) <= len(rest):
+            for name in lacking:
+                excluded.setdefault(name, f"no score of {codec} at quality {quality:g}: it failed, or nothing differs")
+    return excluded
+
+
+def _bd_rate(
+    means: Mapping[str, Curve],
+    measurements: Sequence[Measurement],
+    anchor: str,
+    test: str,
+    metric: str,
+    images: Sequence[str],
+) -> dict[str, Any]:
+    """One row of the table: percentages, None where there is none, with the trouble that is the reason."""
+    whole = curves.bd_rate(means[anchor], means[test])
+    each = curves.bd_rates_of_images(measurements, anchor, test, metric, images)
+    percents = [bd.percent for bd in each.values() if bd]
+    trouble = ""
+    if not whole:
+        causes = [f"{name}: {why}" for name in (anchor, test) if (why := curves.trouble(means[name]))]
+        trouble = "; ".join(causes) or "no range in common"
+    return {
+        "percent": whole.percent if whole else None,
+        "low": whole.low if whole else None,
+        "high": whole.high if whole else None,
+        "trouble": trouble,
+        "pictures": len(percents),
+        "mean_of_pictures": statistics.fmean(percents) if percents else None,
+        "best": min(percents, default=None),
+        "worst": max(percents, default=None),
+        "images": {name: bd.percent if bd else None for name, bd in each.items()},
+    }
+
+
+def _speed(measurements: Sequence[Measurement]) -> dict[str, float | None]:
+    """Megapixels per second, all files together."""
+    pixels = math.fsum(8 * m.bytes / m.bpp for m in measurements) / 1e6
+    encode = math.fsum(m.encode_seconds for m in measurements)
+    decode = math.fsum(m.decode_seconds for m in measurements)
+    return {"encode": pixels / encode if encode else None, "decode": pixels / decode if decode else None}
+
+
+def _published(photos: Sequence[Photo]) -> dict[str, Any]:
+    """Title and published curves of the data set that these pictures are, by their pixels; empty if none is known."""
+    checksums = sorted(photo.checksum for photo in photos)
+    for path in sorted((HERE / "published").glob("*.json")):
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if data["checksums"] == checksums:
+            return data
+    return {}
+
+
+def _points(published: Mapping[str, Any], metric: str) -> Curve:
+    known = [(p["bpp"], p[metric]) for p in published["points"] if metric in p]
+    return [Point(0, bpp, curves.decibels(score) if metric == "ms_ssim" else score) for bpp, score in known]

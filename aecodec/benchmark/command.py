@@ -1,0 +1,148 @@
+"""The command `aecodec benchmark`: arguments into measurements, measurements into a report."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aecodec.errors import AecodecError
+
+if TYPE_CHECKING:
+    from aecodec.benchmark.codecs import Peer
+    from aecodec.benchmark.measure import Problem
+
+
+class _Qualities(click.ParamType):
+    name = "qualities"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int | list[float]:
+        """The number of points, or the qualities themselves if there is a comma."""
+        try:
+            if "," in value:
+                return sorted({float(part) for part in value.split(",") if part.strip()})
+            if int(value) > 0:
+                return int(value)
+        except ValueError:
+            pass
+        self.fail(f"{value!r}: write a number of points, or qualities with commas", param, context)
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="REPORT")
+@click.option("--codecs", "names", metavar="NAME,NAME", help="Default: all that can be used here.")
+@click.option(
+    "--qualities",
+    type=_Qualities(),
+    metavar="N|Q,Q,...",
+    help="Points of each codec's own ladder, 12 by default and at most, or qualities that every codec is given.",
+)
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes; disturb the times.")
+@click.option("--anchor", metavar="NAME", help="Compare to this codec; default: jpeg.")
+@click.option("--model", metavar="NAME|FILE", help="A released model or a weights file.")
+def benchmark(
+    photos: Sequence[Path],
+    output: Path,
+    names: str | None,
+    qualities: int | list[float] | None,
+    jobs: int,
+    anchor: str | None,
+    model: str | None,
+) -> None:
+    """Compare codecs on your own photographs, files or folders: a page, tables and plots in the folder REPORT.
+
+    What is measured once is kept; after an interruption the same command continues.
+    """
+    try:
+        problems = _benchmark(photos, output, names, qualities, jobs, anchor, model)
+    except KeyboardInterrupt:
+        click.echo("aecodec: interrupted; what is measured stays, the same command continues", err=True)
+        raise SystemExit(130) from None
+    except BrokenExecutor:
+        message = "a process was killed, for lack of memory perhaps; with fewer --jobs the same command continues"
+        click.echo(f"aecodec: {message}", err=True)
+        raise SystemExit(1) from None
+    except (AecodecError, OSError) as error:
+        click.echo(f"aecodec: {error}", err=True)
+        raise SystemExit(1) from error
+    if any(not problem.codec for problem in problems):
+        raise SystemExit(1)  # a picture could not be read
+
+
+def _benchmark(
+    inputs: Sequence[Path],
+    output: Path,
+    names: str | None,
+    qualities: int | list[float] | None,
+    jobs: int,
+    anchor: str | None,
+    model: str | None,
+) -> Sequence[Problem]:
+    for module in ("bjontegaard", "matplotlib"):
+        if not importlib.util.find_spec(module):
+            raise AecodecError(f"the report needs {module}; pip install 'aecodec[bench]'")
+    from aecodec.benchmark import codecs, metrics, report, viewer
+    from aecodec.benchmark.measure import cache_folder, find_photos, measure
+
+    peers: list[Peer] = []
+    scores, missing = metrics.available()
+    for name in dict.fromkeys(names.split(",") if names else codecs.MAKERS):
+        try:
+            peers.append(codecs.make(name, model))
+        except codecs.MissingCodec as error:
+            missing[name] = str(error)
+            click.echo(f"not available: {name}: {error}", err=True)
+    if not peers:
+        raise AecodecError("none of the codecs is available")
+    if qualities:
+        peers = [replace(peer, qualities=_ladder(peer, qualities)) for peer in peers]
+    usable = [peer.name for peer in peers]
+    if anchor is None:
+        anchor = "jpeg" if "jpeg" in usable else usable[0]
+    elif anchor not in usable:
+        raise AecodecError(f"the anchor {anchor!r} is not among the codecs {', '.join(usable)}")
+
+    photos, problems = find_photos(inputs)
+    for problem in problems:
+        click.echo(f"aecodec: {problem.image}: {problem.reason}", err=True)
+    if not photos:
+        raise AecodecError("there is no picture to measure")
+    measurements, failed = measure(photos, peers, scores, model, jobs)
+    results = report.build(
+        photos,
+        peers,
+        scores,
+        measurements,
+        [*problems, *failed],
+        anchor=anchor,
+        missing=missing,
+        command=shlex.join(["aecodec", *sys.argv[1:]]),
+        jobs=jobs,
+    )
+    gains = results["bd_rates"][scores[0]].get("aecodec", {}).get("images", {})
+    large = [photo for photo in photos if photo.name not in results["excluded"][scores[0]]]
+    crops, unseen = viewer.compare(viewer.choose(gains, large), peers, measurements, anchor, cache_folder())
+    results["problems"] += [vars(problem) for problem in unseen]
+    report.write(output, results, measurements, crops)
+    for name, bd in results["bd_rates"][scores[0]].items():
+        found = bd["trouble"] if bd["percent"] is None else f"{bd['percent']:+.1f} % bits at equal {scores[0]}"
+        click.echo(f"{name:10} {found} against {anchor}")
+    click.echo(output / "report.html")
+    return problems
+
+
+def _ladder(peer: Peer, wanted: int | list[float]) -> Sequence[float]:
+    """So many of the codec's qualities, from its first to its last, or those that are wanted."""
+    if not isinstance(wanted, int):
+        return wanted
+    own = peer.qualities
+    count = min(wanted, len(own))
+    return own[:1] if count == 1 else [own[round(i * (len(own) - 1) / (count - 1))] for i in range(count)]
