@@ -25,8 +25,10 @@ from aecodec.errors import ModelError
 from aecodec.networks import Aec1, ExactScaleModel, ModelConfig
 
 # Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
-RELEASED: Mapping[str, str] = {}
-DEFAULT = ""
+RELEASED: Mapping[str, str] = {
+    "aec1-1": "26e941e4cfe31b40e031468f415b02dd991900cd2891767de15096545c9e7e5a",
+}
+DEFAULT = "aec1-1"
 
 EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
 
