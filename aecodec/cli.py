@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -366,7 +367,6 @@ def _run(
     verbose: bool,
 ) -> None:
     """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
-    Image.MAX_IMAGE_PIXELS = -(-pixel_limit // 2)  # Pillow refuses what has more than twice as many
     try:
         jobs = files.plan(inputs, output, suffix, found_in_folders, recursive, force)
         codec = None
@@ -383,7 +383,7 @@ def _run(
             if job.problem:
                 raise AecodecError(job.problem)
             assert codec is not None  # there is a job without a problem
-            with warnings.catch_warnings(record=True) as caught:
+            with _pillow_limit(pixel_limit), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", PictureWarning)
                 facts = one(codec, job)
         except BrokenPipeError:
@@ -411,6 +411,17 @@ def _run(
         tqdm.write(f"{failed} of {len(jobs)} failed", file=sys.stderr)
     if failed:
         raise SystemExit(1)
+
+
+@contextmanager
+def _pillow_limit(pixel_limit: int) -> Iterator[None]:
+    """Sets Pillow's own limit, which is one of the process, for a while."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = -(-pixel_limit // 2)  # Pillow refuses what has more than twice as many
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _write(job: Job, write: Callable[[Any], object]) -> int:
