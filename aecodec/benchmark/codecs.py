@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import PIL
-from PIL import AvifImagePlugin, Image, features
+from PIL import Image, features
 
 import aecodec
 from aecodec.errors import AecodecError
@@ -82,14 +82,16 @@ def _webp() -> Peer:
 
 
 def _avif(subsampling: str) -> Peer:
+    plugin = _imported("PIL.AvifImagePlugin")  # since Pillow 11.3
+
     def encode(image: Image.Image, quality: float) -> bytes:
         return _saved(image, "AVIF", quality, speed=6, subsampling=subsampling, max_threads=1)
 
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # of the decoder
+    plugin.DEFAULT_MAX_THREADS = 1  # of the decoder
     return Peer(
         "avif" if subsampling == "4:2:0" else "avif444",
         f"AVIF {subsampling}",
-        _pillow("libavif", features.version_module("avif")) + ", " + AvifImagePlugin._avif.codec_versions(),
+        _pillow("libavif", features.version_module("avif")) + ", " + plugin._avif.codec_versions(),
         f"{subsampling}, speed=6",
         "the default effort of libavif and Pillow; slower settings gain a few percent for several times the time",
         (8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 86, 91),

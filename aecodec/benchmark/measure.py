@@ -175,14 +175,14 @@ _peer = lru_cache(maxsize=None)(codecs.make)
 
 
 @lru_cache(maxsize=2)
-def _image(path: Path) -> Image.Image:
-    return Image.fromarray(load(path).colour)
+def _image(photo: Photo) -> Image.Image:
+    return Image.fromarray(load(photo.path).colour)
 
 
 def _measure(
     photo: Photo, codec: str, qualities: Sequence[float], metrics: Sequence[str], model: str | None
 ) -> Results:
-    peer, image = _peer(codec, model), _image(photo.path)
+    peer, image = _peer(codec, model), _image(photo)
     original = np.asarray(image.convert("RGB"))
     results: Results = []
     warm = False

@@ -15,7 +15,11 @@ COLOURS = {
     "aecodec": "#d55e00",
     "jpeg": "#56b4e9",
     "jpeg444": "#56b4e9",
+    "mozjpeg": "#999933",
+    "jp2": "#a6761d",
     "webp": "#009e73",
+    "heic": "#cc79a7",
+    "jxl": "#7f6bd6",
     "avif": "#0072b2",
     "avif444": "#0072b2",
 }
@@ -48,12 +52,13 @@ def draw(
             markersize=6,
             zorder=3 if name == "aecodec" else 2,
         )
+    if published:
+        axes.plot([], [], " ", label="published, not measured here:")
     for (name, points), style in zip((published or {}).items(), cycle(["-", "--", "-.", ":"])):
-        label = f"{name} (published, not measured here)"
         axes.plot(
             [p.bpp for p in points],
             [p.score for p in points],
-            label=label,
+            label=name,
             color="#a9afb8",
             linestyle=style,
             linewidth=1,

@@ -1,0 +1,315 @@
+"""The promise: a benchmark reports on everything that it is given, measures nothing twice and computes what it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from aecodec.benchmark import codecs, curves, measure, report
+from aecodec.benchmark.curves import Point
+from aecodec.benchmark.measure import Measurement, Photo
+from aecodec.cli import main
+
+for needed in ("bjontegaard", "matplotlib", "pytorch_msssim"):
+    pytest.importorskip(needed)
+
+CODECS, QUALITIES = ["jpeg", "webp", "aecodec"], 4
+CHROMIUM = shutil.which("chromium")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["benchmark", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("album")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:170, :190]
+    colour = np.stack([y + 20 * np.sin(x / 9), x, 190 - x / 2 + 30 * np.cos(y / 5)], 2) + rng.normal(
+        0, 8, (170, 190, 3)
+    )
+    picture = Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
+    picture.save(folder / "colour.png")
+    picture.convert("L").save(folder / "grey.png")
+    alpha = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    alpha.putalpha(100)
+    alpha.save(folder / "alpha.png")
+    Image.new("RGB", (1, 1), (200, 10, 30)).save(folder / "one.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (folder / "notes.txt").write_text("no picture at all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder, threads = tmp_path_factory.mktemp("cache"), torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+    torch.set_num_threads(threads)  # times are measured on one
+
+
+@pytest.fixture(scope="module")
+def options(small_weights: Path) -> list[str]:
+    return ["--codecs", ",".join(CODECS), "--qualities", str(QUALITIES), "--model", str(small_weights)]
+
+
+@pytest.fixture(scope="module")
+def reported(album: Path, cache: Path, options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report on the album."""
+    output = tmp_path_factory.mktemp("reports") / "new" / "report"
+    result = run(album, "-o", output, *options)
+    assert result.exit_code == 1, result.output  # of the broken picture
+    assert "broken.jpg: not a picture" in result.output
+    assert str(output / "report.html") in result.output
+    return output
+
+
+@pytest.fixture(scope="module")
+def results(reported: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((reported / "results.json").read_text())
+    return loaded
+
+
+def test_the_report_says_what_happened_to_each_picture(results: dict[str, Any]) -> None:
+    notes = {photo["name"]: photo["note"] for photo in results["photos"]}
+    assert notes["colour.png"] == ""
+    assert notes["grey.png"] == "grey"
+    assert "alpha left out" in notes["alpha.png"]
+    assert "broken.jpg" not in notes
+    assert [p["image"] for p in results["problems"] if not p["codec"]] == ["broken.jpg"]
+    for metric in results["metrics"]:
+        assert list(results["excluded"][metric]) == ["one.png"]
+        assert "less than 64 pixels" in results["excluded"][metric]["one.png"]
+    assert results["measurements"] == 4 * len(CODECS) * QUALITIES  # the picture of one pixel, too
+
+
+def test_results_hold_curves_and_bd_rates_of_every_codec(results: dict[str, Any]) -> None:
+    assert results["metrics"] == ["psnr_rgb", "psnr_y", "ms_ssim"]
+    assert results["anchor"] == "jpeg"
+    assert results["data_set"] is None
+    assert not results["published"]
+    for metric in results["metrics"]:
+        for name in CODECS:
+            points = results["curves"][metric][name]
+            assert len(points) == QUALITIES
+            assert points[0]["bpp"] < points[-1]["bpp"]
+            assert points[0]["score"] < points[-1]["score"]
+        assert set(results["bd_rates"][metric]["webp"]["images"]) == {"colour.png", "grey.png", "alpha.png"}
+    webp = results["bd_rates"]["psnr_rgb"]["webp"]
+    assert webp["best"] <= webp["mean_of_pictures"] <= webp["worst"]
+    for codec in results["codecs"]:
+        assert codec["version"]
+        assert codec["settings"]
+        assert codec["reason"]
+        assert all(speed > 0 for speed in results["speed"][codec["name"]].values())
+
+
+def test_tables_and_plots_hold_what_was_measured(reported: Path, results: dict[str, Any]) -> None:
+    assert len((reported / "results.csv").read_text().splitlines()) == 1 + results["measurements"]
+    for metric in results["metrics"]:
+        with Image.open(reported / f"{metric}.png") as plot:
+            colours = plot.convert("RGB").getcolors(1 << 24)
+        assert (0xD5, 0x5E, 0x00) in {colour for _, colour in colours}  # the curve of aecodec
+
+
+def test_the_page_holds_its_data_and_needs_no_network(reported: Path, results: dict[str, Any]) -> None:
+    page = (reported / "report.html").read_text()
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    comparisons = data.pop("comparisons")
+    assert data == results
+    assert len(comparisons) == 3
+    for comparison in comparisons:
+        assert [crop["title"].split()[0] for crop in comparison["crops"]] == ["original", "JPEG", "aecodec"]
+        assert all(crop["data"].startswith("data:image/png;base64,") for crop in comparison["crops"])
+    assert "<link" not in page
+    assert "src=" not in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")  # the name of a namespace
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_draws_every_curve(reported: Path) -> None:
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+    page = (reported / "report.html").resolve().as_uri()
+    drawn = subprocess.run([*command, page], capture_output=True, text=True, check=True, timeout=60).stdout
+    body = drawn.split("<main>")[1].split("</main>")[0]  # no longer hidden: the script came to its end
+    assert body.count('class="curve"') == len(CODECS)
+    assert body.count("<circle") == len(CODECS) * QUALITIES
+    assert "NaN" not in body
+    assert "undefined" not in body
+
+
+def test_a_second_run_measures_nothing(
+    album: Path, reported: Path, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> None:
+        pytest.fail("measured twice")
+
+    monkeypatch.setattr(measure, "_measure", measured)
+    run(album, "-o", tmp_path, *options)
+    assert (tmp_path / "results.csv").read_text() == (reported / "results.csv").read_text()
+
+
+def test_an_interrupted_run_continues(
+    album: Path, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    original, calls, allowed = measure._measure, [], 2
+
+    def counted(photo: Photo, codec: str, *rest: Any) -> Any:
+        if len(calls) == allowed:
+            raise KeyboardInterrupt
+        calls.append((photo.name, codec))
+        return original(photo, codec, *rest)
+
+    monkeypatch.setattr(measure, "_measure", counted)
+    arguments = [album / "colour.png", album / "grey.png", "-o", tmp_path / "report", *options]
+    result = run(*arguments)
+    assert result.exit_code == 130
+    assert "the same command continues" in result.output
+    assert not (tmp_path / "report").exists()
+    for path in (tmp_path / "cache").rglob("*.jsonl"):
+        path.write_bytes(path.read_bytes() + b'\n{"image": "half a li')  # as of a process that was killed
+    allowed = 2 * len(CODECS)  # each pair of picture and codec once, those of the first run included
+    assert run(*arguments).exit_code == 0
+    assert sorted(calls) == sorted((name, codec) for name in ("colour.png", "grey.png") for codec in CODECS)
+
+
+def test_a_missing_codec_is_listed_and_no_failure(
+    album: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> codecs.Peer:
+        raise codecs.MissingCodec("not installed")
+
+    monkeypatch.setitem(codecs.MAKERS, "jxl", missing)
+    result = run(album / "colour.png", "-o", tmp_path, "--codecs", "jxl,jpeg,webp", "--qualities", "4")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["missing"] == {"jxl": "not installed"}
+    assert [codec["name"] for codec in found["codecs"]] == ["jpeg", "webp"]
+
+
+def test_several_processes_measure_the_same(album: Path, cache: Path, reported: Path, tmp_path: Path) -> None:
+    arguments = ["--codecs", "jpeg,webp", "--qualities", "30,50", "--jobs", "2", "-o", tmp_path]
+    assert run(album / "colour.png", album / "alpha.png", *arguments).exit_code == 0
+    lines = (tmp_path / "results.csv").read_text().splitlines()[1:]
+    assert [tuple(line.split(",")[:3]) for line in lines] == [
+        (image, codec, quality)
+        for image in ("colour.png", "alpha.png")
+        for codec in ("jpeg", "webp")
+        for quality in ("30", "50")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--codecs", "jpeg,gif"], "no codec is called 'gif'"),
+        (["--codecs", "jpeg", "--anchor", "webp"], "the anchor 'webp' is not among the codecs jpeg"),
+        (["--codecs", "jpeg", "--qualities", "few"], "write a number of points"),
+        (["--codecs", "jpeg", "--qualities", "0"], "write a number of points"),
+    ],
+)
+def test_a_mistaken_command_is_explained_before_anything_is_measured(
+    album: Path, cache: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = run(album, "-o", tmp_path / "report", *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert not (tmp_path / "report").exists()
+
+
+def test_without_any_picture_there_is_no_report(cache: Path, tmp_path: Path) -> None:
+    result = run(tmp_path / "absent.png", "-o", tmp_path / "report", "--codecs", "jpeg")
+    assert result.exit_code == 1
+    assert "absent.png: No such file" in result.output
+    assert "there is no picture to measure" in result.output
+    assert not (tmp_path / "report").exists()
+
+
+CURVE = [Point(10, 0.2, 28.0), Point(30, 0.5, 31.5), Point(60, 0.9, 34.0), Point(80, 1.6, 37.0), Point(90, 2.5, 40.0)]
+
+
+def test_bd_rate_of_a_curve_with_itself_and_with_half_the_rate() -> None:
+    same = curves.bd_rate(CURVE, CURVE)
+    assert same is not None
+    assert same.percent == pytest.approx(0, abs=1e-9)
+    half = curves.bd_rate(CURVE, [Point(p.quality, p.bpp / 2, p.score) for p in CURVE])
+    assert half is not None
+    assert half.percent == pytest.approx(-50)
+    assert (half.low, half.high) == (28, 40)
+    part = curves.bd_rate(CURVE, [Point(p.quality, p.bpp / 2, p.score + 2) for p in CURVE])
+    assert part is not None
+    assert (part.low, part.high) == (30, 40)
+
+
+def test_curves_without_a_common_range_have_no_bd_rate() -> None:
+    assert curves.bd_rate(CURVE, [Point(p.quality, p.bpp, p.score + 12) for p in CURVE]) is None
+
+
+def test_the_mean_curve_is_the_mean_over_the_same_pictures() -> None:
+    measured = [taken("a", 10, 1.0, 30.0), taken("b", 10, 3.0, 36.0), taken("a", 20, 2.0, 33.0)]  # 20 failed for b
+    assert curves.curve(measured, "jpeg", "psnr_rgb", ["a", "b"]) == [Point(10, 2.0, 33.0)]
+
+
+def taken(image: str, quality: float, bpp: float, score: float | None, codec: str = "jpeg") -> Measurement:
+    return Measurement(image, codec, quality, 1000, bpp, {"psnr_rgb": score}, 0.1, 0.1)
+
+
+def built(measurements: list[Measurement], names: list[str]) -> dict[str, Any]:
+    photos = [Photo(Path(name), name, name, 100, 100, "") for name in names]
+    peers = [codecs.make("jpeg"), codecs.make("webp")]
+    return report.build(
+        photos, peers, ["psnr_rgb"], measurements, [], anchor="jpeg", missing={}, command="test", jobs=1
+    )
+
+
+def test_a_curve_that_is_not_monotone_is_reported() -> None:
+    good = [taken("a", p.quality, p.bpp, p.score) for p in CURVE]
+    bad = [taken("a", p.quality, p.bpp, p.score - 6 * (p.quality == 60), "webp") for p in CURVE]
+    found = built(good + bad, ["a"])
+    bd = found["bd_rates"]["psnr_rgb"]["webp"]
+    assert bd["percent"] is None
+    assert "webp: not monotone: 31.50 at 0.500 bpp, 28.00 at 0.900 bpp" in bd["trouble"]
+    (problem,) = found["problems"]
+    assert problem["codec"] == "webp"
+    assert "not monotone" in problem["reason"]
+    assert len(found["curves"]["psnr_rgb"]["webp"]) == len(CURVE)  # and still drawn
+
+
+def test_a_picture_at_which_a_codec_fails_is_left_out_of_all_means() -> None:
+    measurements = [taken(name, p.quality, p.bpp, p.score) for name in "abc" for p in CURVE]
+    measurements += [
+        taken(name, p.quality, p.bpp, p.score, "webp")
+        for name in "abc"
+        for p in CURVE
+        if (name, p.quality) != ("b", 30)
+    ]
+    found = built(measurements, ["a", "b", "c"])
+    assert found["excluded"]["psnr_rgb"] == {"b": "no score of webp at quality 30: it failed, or nothing differs"}
+    assert [len(points) for points in found["curves"]["psnr_rgb"].values()] == [len(CURVE), len(CURVE)]
+
+
+def test_published_curves_are_drawn_where_the_pixels_are_those_of_the_data_set() -> None:
+    (path,) = (Path(report.__file__).parent / "published").glob("*.json")
+    kodak = json.loads(path.read_text())
+    photos = [
+        Photo(Path(f"{i}.png"), f"{i}.png", checksum, 768, 512, "") for i, checksum in enumerate(kodak["checksums"])
+    ]
+    assert len(photos) == 24
+    assert report._published(photos[::-1])["title"] == "Kodak, 24 pictures"
+    assert report._published(photos[1:]) == {}
+    for published in kodak["curves"]:
+        assert published["source"]
+        assert len(published["points"]) >= 4
