@@ -35,6 +35,8 @@ def test_the_wheel_works_by_itself(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path)
     assert (tmp_path / "aecodec" / "py.typed").is_file()
+    assert (tmp_path / "aecodec" / "benchmark" / "report.html").is_file()
+    assert (tmp_path / "aecodec" / "benchmark" / "published" / "kodak.json").is_file()
     assert (tmp_path / "aecodec" / "released_weights" / "small.safetensors").is_file()
     (points,) = tmp_path.glob("*.dist-info/entry_points.txt")
     assert "aecodec = aecodec.cli:main" in points.read_text()
