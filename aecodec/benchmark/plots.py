@@ -38,7 +38,8 @@ def draw(
     Raises OSError."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.6), dpi=150, layout="constrained")
+    many = len(curves) + len(published or {}) > 8  # a legend inside would cover curves
+    figure = Figure(figsize=(9.5 if many else 7, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for name, points in curves.items():
         axes.plot(
@@ -69,7 +70,10 @@ def draw(
     if shown:
         axes.set_ylim(min(shown) - 0.5, max(shown) + 0.5)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize="small")
+    if many:
+        figure.legend(loc="outside right upper", fontsize="small", frameon=False)
+    else:
+        axes.legend(loc="lower right", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
 
     def write(file: BinaryIO) -> None:
