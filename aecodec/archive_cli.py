@@ -46,7 +46,9 @@ CODEC = _options(
     AS_JSON,
 )
 CREATION = _options(
-    click.option("-q", "--quality", default=50.0, type=click.FloatRange(1, 100), show_default=True, help="1 to 100."),
+    click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100, 50 if nothing else is asked for."),
+    click.option("--bpp", type=float, help="Bits per pixel of every picture, at most."),
+    click.option("--psnr", type=float, metavar="DB", help="PSNR of every picture, at least."),
     click.option("--min-psnr", type=float, metavar="DB", help="Keep pictures that would be worse as they are."),
     click.option(
         "--others",

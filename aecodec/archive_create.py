@@ -26,10 +26,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aecodec import picture, shards, storage
-from aecodec.codec import DEFAULT_QUALITY, Codec
+from aecodec.codec import Codec
 from aecodec.container import DEFAULT_PIXEL_LIMIT
 from aecodec.errors import AecodecError
 from aecodec.picture import Picture, Pixels
+from aecodec.rate import DEFAULT_QUALITY, Goal, OutOfReachError
 from aecodec.shards import FAILED, FOLDER, ORIGINAL, OTHER, PICTURE, SKIPPED, STORED, Archive, Record
 from aecodec.storage import Entry, Folder
 
@@ -78,7 +79,7 @@ Progress = Callable[[Report], None]
 class Settings:
     """How sources are stored; see `create`."""
 
-    quality: float
+    goal: Goal
     min_psnr: float | None
     others: str
     device: str
@@ -88,7 +89,9 @@ class Settings:
     def recorded(self, codec: Codec) -> dict[str, Any]:
         """What the manifest tells of them: all that the content depends on."""
         return {
-            "quality": self.quality,
+            "quality": self.goal.quality,
+            "bpp": self.goal.bpp,
+            "psnr": self.goal.psnr,
             "min_psnr": self.min_psnr,
             "others": self.others,
             "model": codec.model.id.hex(),
@@ -108,8 +111,10 @@ class Shard:
 def create(
     source: str | Path,
     destination: str | Path,
-    quality: float = DEFAULT_QUALITY,
+    quality: float | None = None,
     *,
+    bpp: float | None = None,
+    psnr: float | None = None,
     min_psnr: float | None = None,
     others: str = "keep",
     shard_size: float = SHARD_BYTES,
@@ -125,8 +130,9 @@ def create(
 
     source: a folder, local or a URL of fsspec; it is only read. destination: a folder, which gets a shard for every
     `shard_size` bytes of source files, or a name that ends in .zip, for a single shard.
-    quality: 1..100. min_psnr: dB; pictures that fall below it are kept as they are, as are those that would grow and
-    those that an .aec file cannot hold whole (several frames, more than 8 bits, CMYK).
+    quality: 1..100, 50 if nothing else is asked for. bpp, psnr: of every picture, see `Codec.compress`. min_psnr: dB.
+    Pictures for which these cannot be had are kept as they are, as are those that would grow and those that an .aec
+    file cannot hold whole (several frames, more than 8 bits, CMYK).
     others: what becomes of files that are not pictures, or damaged: "keep" them as they are, "skip" or "fail".
     device, model: as of `Codec`. workers: threads that read and decode sources.
     engine: "local", or "ray": shards are made by tasks of a Ray cluster, the one at `address` or one on this machine.
@@ -138,15 +144,16 @@ def create(
     Raises AecodecError if source, destination or a setting is unusable, or if a shard cannot be written.
     """
     started = time.monotonic()
-    if not 1 <= quality <= 100:
-        raise AecodecError(f"quality {quality}; expected 1 to 100")
+    if quality is None and bpp is None and psnr is None:
+        quality = DEFAULT_QUALITY
+    goal = Goal(quality, bpp, None, psnr)
     if others not in OTHERS:
         raise AecodecError(f"others {others!r}; expected {', '.join(OTHERS)}")
     if engine not in ("local", "ray"):
         raise AecodecError(f"engine {engine!r}; expected local or ray")
     if isinstance(model, Path) or (model or "").endswith(".safetensors"):
         model = Path(str(model)).absolute()  # a worker of Ray has another working directory
-    settings = Settings(quality, min_psnr, others, device, model, workers or DEFAULT_WORKERS)
+    settings = Settings(goal, min_psnr, others, device, model, workers or DEFAULT_WORKERS)
     codec = _codec(device, model)
     source_folder = storage.folder(source)
     folder, single = shards.locate(destination)
@@ -195,7 +202,7 @@ def create(
     return report
 
 
-def append(source: str | Path, archive: str | Path, quality: float = DEFAULT_QUALITY, **options: Any) -> Report:
+def append(source: str | Path, archive: str | Path, quality: float | None = None, **options: Any) -> Report:
     """Adds what is new in a folder to an archive that exists; the settings may differ from the archive's. See `create`.
 
     What the archive holds stays as it is; a source that has changed since is a problem in the report.
@@ -470,7 +477,11 @@ def _encode(codec: Codec, items: Iterable[_Source], settings: Settings, report: 
     """Pictures compressed, and decoded again for the record; other items pass."""
 
     def both(pictures: Sequence[Picture]) -> list[tuple[bytes, Image.Image]]:
-        files = codec.compress_batch(pictures, settings.quality)
+        goal = settings.goal
+        if goal.quality is not None:
+            files = codec.compress_batch(pictures, goal.quality)
+        else:
+            files = [codec.compress(picture, bpp=goal.bpp, psnr=goal.psnr) for picture in pictures]
         return list(zip(files, codec.decompress_batch(files), strict=True))
 
     for batch in batches(items, lambda item: item.record):
@@ -478,7 +489,9 @@ def _encode(codec: Codec, items: Iterable[_Source], settings: Settings, report: 
         for item in batch:
             if item.picture is not None:
                 result = next(results)
-                if isinstance(result, Exception):
+                if isinstance(result, OutOfReachError):
+                    item = replace(item, record=replace(item.record, kind=ORIGINAL, reason=reason_of(result)))
+                elif isinstance(result, Exception):
                     item = replace(item, record=_other(item.record, reason_of(result), settings.others))
                 else:
                     item = replace(item, encoded=result)

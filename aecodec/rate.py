@@ -27,6 +27,10 @@ SECANT_PROBES = 10  # after so many the interval is halved, which always ends
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
+class OutOfReachError(AecodecError):
+    """No quality gives this picture the size or the fidelity that was asked for."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """What a file shall be like: at most one of the first four; nothing is `DEFAULT_QUALITY`.
@@ -94,7 +98,7 @@ def _within(size: int, encode: Callable[[int], bytes]) -> bytes:
     below, above = _search(encode, measure, bottom, top, LOG_SIZE_SLOPE)
     if below is None:
         assert above is not None  # one of them there is
-        raise AecodecError(f"does not fit into {size} bytes: {len(above)} at quality 1, metadata included")
+        raise OutOfReachError(f"does not fit into {size} bytes: {len(above)} at quality 1, metadata included")
     return below
 
 
@@ -103,7 +107,7 @@ def _reaching(psnr: float, encode: Callable[[int], bytes], fidelity: Callable[[b
     below, above = _search(encode, fidelity, psnr, psnr + PSNR_SLACK, PSNR_SLOPE)
     if above is None:
         assert below is not None
-        raise AecodecError(f"does not reach {psnr:g} dB: {fidelity(below):.2f} dB at quality 100")
+        raise OutOfReachError(f"does not reach {psnr:g} dB: {fidelity(below):.2f} dB at quality 100")
     return above
 
 

@@ -208,6 +208,23 @@ def test_pictures_that_would_be_worse_or_larger_are_kept(
     assert opened["tiny.webp"].read() == (tmp_path / "in" / "tiny.webp").read_bytes()
 
 
+def test_every_picture_gets_the_psnr_or_the_bits_asked_for(
+    tmp_path: Path, options: dict[str, Any], photo: np.ndarray
+) -> None:
+    save(tmp_path / "in" / "plain.png", photo)
+    save(tmp_path / "in" / "turned.png", photo[:, ::-1].copy())
+    archive.create(tmp_path / "in", tmp_path / "psnr", psnr=22.6, **options)
+    for item in archive.Archive(tmp_path / "psnr").values():
+        assert 22.6 <= item.record.psnr <= 22.7 + 1e-3
+    archive.create(tmp_path / "in", tmp_path / "bpp", bpp=1.0, **options)
+    for item in archive.Archive(tmp_path / "bpp").values():
+        assert 0.97 <= item.record.bpp <= 1.0
+    archive.create(tmp_path / "in", tmp_path / "best", psnr=60, others="skip", **options)
+    assert {item.record.kind for item in archive.Archive(tmp_path / "best").values()} == {shards.ORIGINAL}
+    with pytest.raises(AecodecError, match="contradict"):
+        archive.create(tmp_path / "in", tmp_path / "both", 50, psnr=20, **options)
+
+
 def test_aec_files_are_not_compressed_again(
     tmp_path: Path, photo: np.ndarray, options: dict[str, Any], codec: Codec
 ) -> None:
