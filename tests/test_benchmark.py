@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import aecodec
 from aecodec.benchmark import codecs, curves, measure, report
 from aecodec.benchmark.curves import Point
 from aecodec.benchmark.measure import Measurement, Photo
@@ -159,6 +161,15 @@ def test_a_second_run_measures_nothing(
     monkeypatch.setattr(measure, "_measure", measured)
     run(album, "-o", tmp_path, *options)
     assert (tmp_path / "results.csv").read_text() == (reported / "results.csv").read_text()
+
+
+def test_cached_results_are_of_the_same_code() -> None:
+    folder, imported = Path(aecodec.__file__).parent, {"codec"}
+    for name in codecs.CODING:
+        text = (folder / f"{name}.py").read_text()
+        imported.update(re.findall(r"^from aecodec\.(\w+) import", text, re.MULTILINE))
+        imported.update(", ".join(re.findall(r"^from aecodec import (.+)", text, re.MULTILINE)).split(", "))
+    assert imported - {"", "errors"} == set(codecs.CODING)
 
 
 def test_an_interrupted_run_continues(
