@@ -395,7 +395,9 @@ def symbols_of_latents(model: Model, latents: Tensor, quality: int) -> tuple[Sym
     position = _row_position(quality, len(latents), latents.device)
     worth = bits_per_square(position)
     y = latents * network.encoder_gain(position)
-    z = entropy.hyper_latents(y).round()
+    z_index = model.scale_model.z_scale_index(quality - QUALITY_MIN).to(y.device)
+    z_coded = model.prices[z_index, 1].isfinite()  # what is not coded arrives as 0
+    z = entropy.hyper_latents(y).round().mul_(z_coded[:, None, None])
     features, index = model.scale_model(z, quality - QUALITY_MIN)
     scale = scale_of_index(index)
     mask = first_pass_mask(index).float()  # arithmetic with 0 and 1 is exact, and faster than torch.where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from reference_decoder import ReferenceModel
 import aecodec.codec
 from aecodec import AecodecError, FormatError, LimitError, ModelError, container
 from aecodec.codec import Codec, quantise, symbols_of_tiles
-from aecodec.networks import network_input
+from aecodec.networks import Aec1, network_input
 from aecodec.picture import pad
-from aecodec.training.export import fit_tables
+from aecodec.training.export import PRIORS, fit_tables
 from aecodec.weights import Model, save_model
 
 
@@ -183,6 +184,23 @@ def test_rounding_pays_bits_against_squared_error(codec: Codec) -> None:
                 cost = {s: bits[reach + s] + worth * (abs(r) - s) ** 2 for s in (near, max(near - 1, 0))}
                 assert cost[int(abs(got))] <= min(cost.values()) + 1e-3
         assert (quantise(residual, torch.full_like(residual, 7), prices, torch.tensor([worth])) == 0).all()
+
+
+def test_hyper_latents_that_are_not_coded_are_not_used(small_network: Aec1, photo: np.ndarray, tmp_path: Path) -> None:
+    network = copy.deepcopy(small_network)
+    network.scale_model.z_index.zero_()
+    last = network.entropy_model.hyper_analysis[-1]
+    assert isinstance(last, torch.nn.Conv2d)
+    assert last.bias is not None
+    last.bias.fill_(3.0)
+    always_zero = [np.zeros(len(prior), np.int64) for prior in PRIORS]
+    always_zero[0][len(PRIORS[0]) // 2 - 1] = 10**6
+    frequencies, reach = fit_tables(always_zero)
+    assert reach[0] == 0
+    path = tmp_path / "model.safetensors"
+    save_model(path, network, frequencies, reach)
+    codec = Codec("cpu", path)
+    assert codec.decompress(codec.compress(photo)).size == (144, 96)
 
 
 def test_a_file_of_another_model_is_refused(codec: Codec, photo: np.ndarray, small_network, tmp_path: Path) -> None:
