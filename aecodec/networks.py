@@ -7,6 +7,7 @@ is the same thing as the networks see it, 0..1 along the learned rows of gains a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,11 +81,23 @@ def network_input(pixels: Tensor) -> Tensor:
     return unshuffle(pixels, 8).float().div_(255).sub_(0.5)
 
 
+class _Asinh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        root = x.square().add_(1).sqrt_()
+        ctx.save_for_backward(root)
+        return (root + x.abs()).log_().copysign_(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return gradient / root
+
+
 def asinh(x: Tensor) -> Tensor:
-    """torch.asinh where gradients are wanted; elsewhere the same to 1e-6, at a tenth of its time."""
-    if torch.is_grad_enabled():
-        return torch.asinh(x)
-    return x.square().add_(1).sqrt_().add_(x.abs()).log_().copysign_(x)
+    """torch.asinh to 1e-6, at a tenth of its time."""
+    result: Tensor = _Asinh.apply(x)
+    return result
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

@@ -260,7 +260,9 @@ def train(
             set_rates(optimisers, settings, factor)
 
             x = random_patches(training, settings.batch, settings.patch, generator)
-            position = torch.rand(settings.batch, device=device, generator=generator)
+            # All rates in each step, one from each equal part of the range.
+            within = torch.rand(settings.batch, device=device, generator=generator)
+            position = (torch.arange(settings.batch, device=device) + within) / settings.batch
             with torch.autocast(x.device.type, torch.bfloat16):
                 measures = compiled(model, x, position, noise=not tune, prices=prices)
             loss = loss_per_patch(model, measures, position).mean()
