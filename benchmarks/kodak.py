@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aecodec.benchmark import codecs, curves, plots, report
 from aecodec.benchmark.measure import find_photos, measure
-from aecodec.benchmark.metrics import METRICS
+from aecodec.benchmark.metrics import available
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
 
     photos, problems = find_photos([options.folder])
     peers = [codecs.make(name, options.model) for name in options.codecs.split(",")]
-    measurements, failed = measure(photos, peers, list(METRICS), options.model)
+    measurements, failed = measure(photos, peers, available()[0], options.model)
     for problem in problems + failed:
         print(f"{problem.image} {problem.codec} {problem.quality or ''}: {problem.reason}")
     images = [photo.name for photo in photos]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import re
 import shutil
@@ -17,12 +19,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import aecodec
-from aecodec.benchmark import codecs, curves, measure, report
+from aecodec.benchmark import codecs, curves, measure, metrics, report
 from aecodec.benchmark.curves import Point
 from aecodec.benchmark.measure import Measurement, Photo
 from aecodec.cli import main
 
-for needed in ("bjontegaard", "matplotlib", "pytorch_msssim"):
+for needed in ("bjontegaard", "matplotlib", "pytorch_msssim", "ssimulacra2"):
     pytest.importorskip(needed)
 
 CODECS, QUALITIES = ["jpeg", "webp", "aecodec"], 4
@@ -37,9 +39,9 @@ def run(*arguments: str | Path) -> Result:
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("album")
     rng = np.random.default_rng(0)
-    y, x = np.mgrid[:170, :190]
+    y, x = np.mgrid[:226, :240]
     colour = np.stack([y + 20 * np.sin(x / 9), x, 190 - x / 2 + 30 * np.cos(y / 5)], 2) + rng.normal(
-        0, 8, (170, 190, 3)
+        0, 8, (226, 240, 3)
     )
     picture = Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
     picture.save(folder / "colour.png")
@@ -98,7 +100,7 @@ def test_the_report_says_what_happened_to_each_picture(results: dict[str, Any]) 
 
 
 def test_results_hold_curves_and_bd_rates_of_every_codec(results: dict[str, Any]) -> None:
-    assert results["metrics"] == ["psnr_rgb", "psnr_y", "ms_ssim"]
+    assert results["metrics"] == ["psnr_rgb", "psnr_y", "ms_ssim", "ssimulacra2"]
     assert results["anchor"] == "jpeg"
     assert results["data_set"] is None
     assert not results["published"]
@@ -137,7 +139,8 @@ def test_the_page_holds_its_data_and_needs_no_network(reported: Path, results: d
         assert all(crop["data"].startswith("data:image/png;base64,") for crop in comparison["crops"])
     assert "<link" not in page
     assert "src=" not in page
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")  # the name of a namespace
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")  # the name of a namespace
+    assert "https:" not in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
@@ -221,6 +224,26 @@ def test_several_processes_measure_the_same(album: Path, cache: Path, reported: 
         for codec in ("jpeg", "webp")
         for quality in ("30", "50")
     ]
+
+
+@pytest.mark.parametrize("name", ["ms_ssim", "ssimulacra2"])
+def test_perceptual_metrics_order_pictures_and_refuse_those_too_small(album: Path, name: str) -> None:
+    metric, least = metrics.METRICS[name], metrics.SMALLEST_SIDES[name]
+    with Image.open(album / "colour.png") as picture:
+        original = np.asarray(picture)
+        jpegs = [np.asarray(Image.open(io.BytesIO(codecs._saved(picture, "JPEG", q)))) for q in (10, 40, 80)]
+    scores = [metric(original, pixels) for pixels in (*jpegs, original)]
+    assert scores == sorted(scores)
+    assert scores[-1] == pytest.approx({"ms_ssim": 1, "ssimulacra2": 100}[name])
+    assert metric(original[:least], jpegs[0][:least]) is not None
+    assert metric(original[: least - 1], jpegs[0][: least - 1]) is None
+
+
+def test_a_metric_without_its_package_is_listed_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ssimulacra2" else name)
+    names, missing = metrics.available()
+    assert names == ["psnr_rgb", "psnr_y", "ms_ssim"]
+    assert missing == {"ssimulacra2": "ssimulacra2 is not installed; pip install 'aecodec[bench]'"}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
+
+PACKAGES = {"ms_ssim": "pytorch-msssim", "ssimulacra2": "ssimulacra2"}  # of the optional metrics
+SMALLEST_SIDES = {"ms_ssim": 161, "ssimulacra2": 225}  # pixels; below, a metric's scales do not fit
 
 
 def psnr_rgb(original: Pixels, decoded: Pixels) -> float | None:
@@ -28,24 +33,39 @@ def _psnr(difference: npt.NDArray[np.float32]) -> float | None:
 
 def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
     """Multi-scale structural similarity, mean of the three channels, as the literature on learned codecs measures it
-    (five scales, 11x11 Gaussian windows). None for pictures with a side of up to 160 pixels: five scales do not fit."""
+    (five scales, 11x11 Gaussian windows). None for pictures on whose shorter side five scales do not fit."""
     import torch
     from pytorch_msssim import ms_ssim
 
-    if min(original.shape[:2]) <= 160:
+    if min(original.shape[:2]) < SMALLEST_SIDES["ms_ssim"]:
         return None
     x, y = (torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None] for pixels in (original, decoded))
     return float(ms_ssim(x, y, data_range=255))
 
 
+def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
+    """SSIMULACRA2 2.1: 100 where nothing differs, 90 is visually lossless, 50 of medium quality, below 0 very bad.
+    None for pictures on whose shorter side six scales do not fit: the package would give their weights to others."""
+    from ssimulacra2 import compute_ssimulacra2
+
+    if min(original.shape[:2]) < SMALLEST_SIDES["ssimulacra2"]:
+        return None
+    files = [io.BytesIO(), io.BytesIO()]  # the package takes nothing else
+    for file, pixels in zip(files, (original, decoded), strict=True):
+        Image.fromarray(pixels).save(file, "PPM")
+    return float(compute_ssimulacra2(*files))
+
+
 # None where a metric says nothing of a picture: it is too small, or came back unchanged.
 Metric = Callable[[Pixels, Pixels], "float | None"]
-METRICS: Mapping[str, Metric] = {"psnr_rgb": psnr_rgb, "psnr_y": psnr_y, "ms_ssim": ms_ssim}
+METRICS: Mapping[str, Metric] = {"psnr_rgb": psnr_rgb, "psnr_y": psnr_y, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}
 
 
 def available() -> tuple[list[str], dict[str, str]]:
     """The metrics that can be measured here, and why others cannot."""
-    if importlib.util.find_spec("pytorch_msssim"):
-        return list(METRICS), {}
-    missing = {"ms_ssim": "pytorch-msssim is not installed; pip install 'aecodec[bench]'"}
+    missing = {
+        name: f"{package} is not installed; pip install 'aecodec[bench]'"
+        for name, package in PACKAGES.items()
+        if not importlib.util.find_spec(package.replace("-", "_"))
+    }
     return [name for name in METRICS if name not in missing], missing

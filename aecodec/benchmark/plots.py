@@ -23,7 +23,12 @@ COLOURS = {
     "avif": "#0072b2",
     "avif444": "#0072b2",
 }
-LABELS = {"psnr_rgb": "PSNR (RGB), dB", "psnr_y": "PSNR (luma), dB", "ms_ssim": "MS-SSIM, dB"}
+LABELS = {
+    "psnr_rgb": "PSNR (RGB), dB",
+    "psnr_y": "PSNR (luma), dB",
+    "ms_ssim": "MS-SSIM, dB",
+    "ssimulacra2": "SSIMULACRA2",
+}
 
 
 def draw(

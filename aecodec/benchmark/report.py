@@ -21,10 +21,12 @@ from aecodec.benchmark import curves, plots
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.curves import Curve, Point
 from aecodec.benchmark.measure import Measurement, Photo, Problem, machine
+from aecodec.benchmark.metrics import PACKAGES as METRIC_PACKAGES
+from aecodec.benchmark.metrics import SMALLEST_SIDES
 from aecodec.files import write_atomically
 
 HERE = Path(__file__).parent
-PACKAGES = ("numpy", "torch", "pillow", "pytorch-msssim", "bjontegaard")
+PACKAGES = ("numpy", "torch", "pillow", "bjontegaard")
 
 
 def build(
@@ -67,7 +69,8 @@ def build(
         "versions": {
             "aecodec": aecodec.__version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES if name != "pytorch-msssim" or "ms_ssim" in metrics},
+            **{name: version(name) for name in PACKAGES},
+            **{package: version(package) for metric, package in METRIC_PACKAGES.items() if metric in metrics},
         },
         "metrics": list(metrics),
         "anchor": anchor,
@@ -150,8 +153,8 @@ def _excluded(photos: Sequence[Photo], measurements: Sequence[Measurement], metr
     for photo in photos:
         if min(photo.width, photo.height) < curves.SMALLEST:
             excluded[photo.name] = f"a side of less than {curves.SMALLEST} pixels: headers decide the size of the file"
-        elif metric == "ms_ssim" and min(photo.width, photo.height) <= 160:
-            excluded[photo.name] = "a side of at most 160 pixels: the five scales of MS-SSIM do not fit"
+        elif min(photo.width, photo.height) < (least := SMALLEST_SIDES.get(metric, 0)):
+            excluded[photo.name] = f"a side of less than {least} pixels: the scales of {metric} do not fit"
     rest = [photo.name for photo in photos if photo.name not in excluded]
     scored: dict[tuple[str, float], set[str]] = defaultdict(set)
     for m in measurements:
