@@ -8,8 +8,10 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from aecodec.benchmark import codecs, curves, measure, metrics, report
 from aecodec.benchmark.curves import Point
 from aecodec.benchmark.measure import Measurement, Photo
 from aecodec.cli import main
+from aecodec.errors import AecodecError
 
 for needed in ("bjontegaard", "matplotlib", "pytorch_msssim", "ssimulacra2"):
     pytest.importorskip(needed)
@@ -212,6 +215,65 @@ def test_a_missing_codec_is_listed_and_no_failure(
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["missing"] == {"jxl": "not installed"}
     assert [codec["name"] for codec in found["codecs"]] == ["jpeg", "webp"]
+
+
+class Coarse:
+    """Stands for a model of CompressAI: keeps the multiples of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, torch.Tensor]) -> Coarse:
+        return cls(int(state["step"]))
+
+    def eval(self) -> Coarse:
+        return self
+
+    def update(self) -> None:
+        pass
+
+    def compress(self, x: torch.Tensor) -> dict[str, Any]:
+        _, _, height, width = x.shape
+        pixels = (x * 255).round().byte() // self.step * self.step
+        return {"strings": [[pixels.numpy().tobytes()], [b"hyper"]], "shape": torch.Size([height // 64, width // 64])}
+
+    def decompress(self, strings: list[list[bytes]], shape: list[int]) -> dict[str, torch.Tensor]:
+        assert strings[1] == [b"hyper"]
+        pixels = np.frombuffer(strings[0][0], np.uint8).reshape(1, 3, 64 * shape[0], 64 * shape[1])
+        return {"x_hat": torch.from_numpy(pixels / 255)}
+
+
+def test_models_of_compressai_are_measured_through_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zoo = SimpleNamespace(load_state_dict=lambda state: state)
+    monkeypatch.setitem(sys.modules, "compressai", SimpleNamespace(__version__="1"))
+    monkeypatch.setitem(sys.modules, "compressai.zoo", zoo)
+    monkeypatch.setitem(sys.modules, "compressai.zoo.image", SimpleNamespace(model_architectures={"coarse": Coarse}))
+    for name, step in (("1.pth", 40), ("2.pth", 10)):
+        torch.save({"state_dict": {"step": torch.tensor(step)}}, tmp_path / name)
+    peer = codecs.make(f"compressai:coarse:{tmp_path}/*.pth")
+    assert peer.qualities == (1, 2)
+    image = Image.effect_noise((100, 70), 60).convert("RGB")
+    for quality, step in ((1, 40), (2, 10)):
+        decoded = peer.decode(peer.encode(image, quality))
+        assert np.array_equal(np.asarray(decoded), np.asarray(image) // step * step)
+    with pytest.raises(ValueError, match="qualities 1 to 2"):
+        peer.encode(image, 3)
+
+    (tmp_path / "3.pth").write_bytes(b"no weights")
+    for name, message in (
+        (f"compressai:coarse:{tmp_path}/absent.pth", "there are no weights"),
+        (f"compressai:coarse:{tmp_path}/3.pth", "3.pth: not weights of coarse"),
+        ("compressai:fine:1.pth", "no architecture 'fine'; there are coarse"),
+    ):
+        with pytest.raises(AecodecError, match=message):
+            codecs.make(name)
+
+
+def test_without_compressai_its_models_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "compressai", None)
+    with pytest.raises(codecs.MissingCodec, match="pip install compressai"):
+        codecs.make("compressai:mbt2018-mean:weights.pth")
 
 
 def test_several_processes_measure_the_same(album: Path, cache: Path, reported: Path, tmp_path: Path) -> None:

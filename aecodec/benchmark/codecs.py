@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from glob import glob
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,8 +52,11 @@ def make(name: str, model: str | None = None) -> Peer:
 
     Raises MissingCodec if it is not installed, AecodecError if there is no codec of that name or its model is unknown.
     """
+    if name.startswith("compressai:"):
+        return _compressai(name)
     if name not in MAKERS:
-        raise AecodecError(f"no codec is called {name!r}; there are {', '.join(MAKERS)}")
+        known = ", ".join([*MAKERS, "compressai:ARCHITECTURE:FILES"])
+        raise AecodecError(f"no codec is called {name!r}; there are {known}")
     return MAKERS[name](model) if name == "aecodec" else MAKERS[name]()
 
 
@@ -204,6 +209,68 @@ def _jp2() -> Peer:
     )
 
 
+def _compressai(name: str) -> Peer:
+    """name: compressai:ARCHITECTURE:FILES, where FILES is the path of weights or a pattern (*.pth) of several."""
+    architecture, _, pattern = name.removeprefix("compressai:").partition(":")
+    release = _imported("compressai", "compressai").__version__
+    zoo = importlib.import_module("compressai.zoo")
+    architectures = importlib.import_module("compressai.zoo.image").model_architectures
+    if architecture not in architectures:
+        raise AecodecError(f"CompressAI has no architecture {architecture!r}; there are {', '.join(architectures)}")
+    files = [Path(path) for path in sorted(glob(pattern))]
+    if not files:
+        raise AecodecError(f"{name}: there are no weights {pattern!r}")
+    import torch
+
+    torch.set_num_threads(1)
+    models, digest = [], hashlib.sha256()
+    for file in files:
+        data = file.read_bytes()
+        digest.update(data)
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            state = zoo.load_state_dict(state.get("state_dict", state))
+            models.append(architectures[architecture].from_state_dict(state).eval())
+            models[-1].update()
+        except Exception as error:  # whatever torch and CompressAI raise
+            reason = str(error).partition("\n")[0]
+            raise AecodecError(f"{file}: not weights of {architecture}: {type(error).__name__}: {reason}") from error
+
+    def encode(image: Image.Image, quality: float) -> bytes:
+        index = int(quality) - 1
+        if not 0 <= index < len(models):
+            raise ValueError(f"there are weights for the qualities 1 to {len(models)}")
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
+        padding = (0, -image.width % 64, 0, -image.height % 64)  # on the right and below
+        with torch.inference_mode():
+            coded = models[index].compress(torch.nn.functional.pad(pixels, padding, mode="replicate"))
+        strings = [of_one_picture for (of_one_picture,) in coded["strings"]]
+        numbers = (index, len(strings), *image.size, *coded["shape"], *map(len, strings))
+        return struct.pack(f">2B4H{len(strings)}I", *numbers) + b"".join(strings)
+
+    def decode(data: bytes) -> Image.Image:
+        layout = f">2B4H{data[1]}I"
+        index, _, width, height, *shape_and_lengths = struct.unpack_from(layout, data)
+        start, strings = struct.calcsize(layout), []
+        for length in shape_and_lengths[2:]:
+            strings.append([data[start : start + length]])
+            start += length
+        with torch.inference_mode():
+            decoded = models[index].decompress(strings, shape_and_lengths[:2])["x_hat"][0, :, :height, :width]
+        return Image.fromarray(decoded.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy())
+
+    return Peer(
+        name,
+        f"CompressAI {architecture}",
+        f"compressai {release}, torch {torch.__version__}, weights {digest.hexdigest()[:8]}",
+        "CPU",
+        "one file of weights for each quality, in the order of their names",
+        tuple(range(1, len(models) + 1)),
+        encode,
+        decode,
+    )
+
+
 MAKERS: dict[str, Callable[..., Peer]] = {
     "jpeg": lambda: _jpeg("4:2:0"),
     "jpeg444": lambda: _jpeg("4:4:4"),
@@ -236,11 +303,11 @@ def _pillow(library: str, version: str | None) -> str:
     return f"{library} {version} in Pillow {PIL.__version__}"
 
 
-def _imported(module: str) -> Any:
+def _imported(module: str, install: str = "'aecodec[bench]'") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingCodec(f"{error}; pip install 'aecodec[bench]'") from error
+        raise MissingCodec(f"{error}; pip install {install}") from error
 
 
 def _code_checksum() -> str:

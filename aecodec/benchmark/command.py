@@ -38,7 +38,12 @@ class _Qualities(click.ParamType):
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="REPORT")
-@click.option("--codecs", "names", metavar="NAME,NAME", help="Default: all that can be used here.")
+@click.option(
+    "--codecs",
+    "names",
+    metavar="NAME,NAME",
+    help="Default: all that can be used here but for CompressAI's, which need weights: compressai:ARCHITECTURE:FILES.",
+)
 @click.option(
     "--qualities",
     type=_Qualities(),
