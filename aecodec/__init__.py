@@ -42,7 +42,7 @@ register()  # Pillow looks for no plugins, so it has to be told
 def compress(image: Source, quality: float | None = None, **wishes: Any) -> bytes:
     """A picture as the bytes of an .aec file, with the default model on the best device.
 
-    quality: 1..100, 50 if nothing else is asked for. wishes: bpp, size, psnr, min_psnr. See `Codec.compress`.
+    quality: 1..100, 50 if nothing else is asked for. wishes: bpp, size, psnr, min_psnr, effort. See `Codec.compress`.
     """
     return _default_codec().compress(image, quality, **wishes)
 

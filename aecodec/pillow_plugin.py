@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aecodec.codec import Codec
 
 FORMAT = "AEC"
-WISHES = ("quality", "bpp", "size", "psnr", "min_psnr")  # options of `save`, as of `Codec.compress`
+WISHES = ("quality", "bpp", "size", "psnr", "min_psnr", "effort")  # options of `save`, as of `Codec.compress`
 METADATA = {"exif": container.EXIF, "icc_profile": container.ICC, "xmp": container.XMP}  # in Pillow's `info`
 
 _registered: Codec | None = None

@@ -14,7 +14,7 @@ from reference_decoder import ReferenceModel
 
 import aecodec.codec
 from aecodec import AecodecError, FormatError, LimitError, ModelError, container
-from aecodec.codec import Codec, quantise, symbols_of_tiles
+from aecodec.codec import Codec, symbols_of_tiles
 from aecodec.networks import Aec1, network_input
 from aecodec.picture import pad
 from aecodec.training.export import PRIORS, fit_tables
@@ -152,38 +152,6 @@ def test_coded_size_is_within_one_percent_of_the_estimate(codec: Codec, photo: n
         estimate = (tables.estimate(z[0], z_indices) + tables.estimate(symbols[0], indices[0])) / 8
         payload = container.read(codec.compress(photo, quality / 100)).tiles[0]
         assert abs(len(payload) - estimate) <= 0.01 * estimate + 16
-
-
-def test_rounding_is_to_a_neighbour_and_never_away_from_zero(codec: Codec) -> None:
-    generator = torch.Generator().manual_seed(3)
-    residual = 6 * torch.randn(1, 4, 50, 50, generator=generator)
-    residual[0, 0, 0, :4] = torch.tensor([300.7, -300.7, 12.49, -1e9])
-    index = torch.randint(0, 64, residual.shape, generator=generator).float()
-    symbols = quantise(residual, index, codec.model.prices, torch.tensor([9.0]))
-    assert torch.equal(symbols, symbols.round())
-    inside = residual.abs() < 30000
-    assert ((symbols - residual).abs()[inside] <= 1.5).all()
-    assert (symbols.abs() <= residual.abs().round()).all()
-    assert symbols.abs().max() == 32767
-    assert ((symbols == 0) | (symbols.sign() == residual.sign())).all()
-
-
-def test_rounding_pays_bits_against_squared_error(codec: Codec) -> None:
-    """Of the two neighbours it takes the one of fewer bits + worth * squared error; what is not coded is 0."""
-    tables = codec.model.tables
-    prices = codec.model.prices.clone()
-    prices[7, 1:] = torch.inf
-    for worth in (5.0, 20.0):
-        residual = torch.linspace(-4.45, 4.45, 400).view(1, 1, 20, 20)
-        for index in (20, 30, 40):
-            symbols = quantise(residual, torch.full_like(residual, index), prices, torch.tensor([worth]))
-            bits, reach = tables.bits[index], int(tables.reach[index])
-            assert bits is not None
-            for r, got in zip(residual.flatten().tolist(), symbols.flatten().tolist(), strict=True):
-                near = round(abs(r))
-                cost = {s: bits[reach + s] + worth * (abs(r) - s) ** 2 for s in (near, max(near - 1, 0))}
-                assert cost[int(abs(got))] <= min(cost.values()) + 1e-3
-        assert (quantise(residual, torch.full_like(residual, 7), prices, torch.tensor([worth])) == 0).all()
 
 
 def test_hyper_latents_that_are_not_coded_are_not_used(small_network: Aec1, photo: np.ndarray, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aecodec.codec import bits_per_square
-from aecodec.codec import quantise as round_as_encoder
 from aecodec.integer import round_through
 from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
+from aecodec.rounding import bits_per_square
+from aecodec.rounding import quantise as round_as_encoder
 
 LIKELIHOOD_FLOOR = 1e-9
 

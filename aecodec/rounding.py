@@ -1,0 +1,92 @@
+"""What the encoder is free to decide: how latents are rounded, and a search for latents that are rounded better."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aecodec.entropy import ESCAPE_TOP
+from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
+
+# Of the search, chosen on held-out training crops (docs/decisions.md).
+CURVATURE = 8.0  # bits of distortion per squared step of a latent; 7 to 8.4 was measured at all qualities
+SEARCH_WORTH = 9.0  # as `bits_per_square`, for latents that know what they do to the pixels
+FIRST_STEP, LAST_STEP = 0.4, 0.1  # how far a latent goes towards what would be best if it were alone
+
+
+def bits_per_square(position: Tensor) -> Tensor:
+    """What a squared error of one quantisation step is worth to the encoder, in bits, at positions in 0..1.
+
+    The high-rate optimum, d(bits + w * error) / d step = 0 with error = step^2 / 12, is w = 6 / ln 2 = 8.7. More is
+    better where few symbols are other than 0: chosen on held-out training crops, see docs/decisions.md.
+    """
+    return 28 - 20 * position
+
+
+def quantise(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
+    """Rate-distortion optimised rounding: towards zero where the bits of the larger symbol are worth more.
+
+    residual, index: (B, M, h, w) float32. prices: (64, K), see `Tables.prices`. worth: (B,), see `bits_per_square`.
+    Returns integers as float32.
+    """
+    magnitude = residual.abs()
+    nearest = magnitude.round().clamp_(0, ESCAPE_TOP)
+    top = prices.shape[1] - 1  # above the listed magnitudes the price of one more is that of the last
+    place = nearest.clamp(max=top).add_(index, alpha=top + 1).int().permute(0, 2, 3, 1)
+    price = prices.view(-1).index_select(0, place.reshape(-1)).view(place.shape).permute(0, 3, 1, 2)
+    # k rather than k - 1 pays if price < worth * ((r - k + 1)^2 - (r - k)^2).
+    threshold = (price / (2 * worth.view(-1, 1, 1, 1))).add_(nearest).sub_(0.5)
+    symbols = nearest.sub_(magnitude.lt_(threshold)).copysign_(residual)
+    return symbols.masked_fill_(price.isinf(), 0)
+
+
+def round_latents(
+    network: Aec1, y: Tensor, features: Tensor, index: Tensor, prices: Tensor, worth: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
+    `ExactScaleModel` returns it and `quantise` takes it."""
+    entropy, scale = network.entropy_model, scale_of_index(index)
+    mask = first_pass_mask(index).float()  # arithmetic with 0 and 1 is exact, and faster than torch.where
+    first = entropy.mean_of_first_pass(features, scale)
+    symbols = quantise(y - first, index, prices, worth)
+    mean = entropy.mean_of_second_pass(features, scale, first.add_(symbols).mul_(mask))
+    symbols = torch.lerp(quantise(y - mean, index, prices, worth), symbols, mask)
+    return symbols, torch.lerp(mean.add_(symbols), first, mask)
+
+
+def search(
+    network: Aec1,
+    y: Tensor,
+    features: Tensor,
+    index: Tensor,
+    prices: Tensor,
+    position: Tensor,
+    target: Tensor,
+    steps: int,
+) -> Tensor:
+    """Latents which, rounded with SEARCH_WORTH, give less bits + lambda * distortion than those of the analysis.
+
+    A proximal gradient method (Parikh and Boyd, "Proximal Algorithms", 2014, section 4.2), damped: the distortion of
+    the decoded pixels gives each latent the value that would be best if the others stayed; rounding, the proximal step
+    of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do.
+
+    y, features, index, prices: see `round_latents`. position: (B,). target: (B, 192, 2 h, 2 w), see `network_input`.
+    Returns (B, M, h, w) float32.
+    """
+    # Inference tensors cannot take part in autograd.
+    y, features, index = y.clone(), features.clone(), index.clone()
+    worth = torch.full_like(position, SEARCH_WORTH)
+    # lambda * 255^2 * MSE of each picture in bits: squared differences, three samples a pixel.
+    weight = rate_distortion_lambda(network.config, position) * 255**2 / 3
+    gain = network.decoder_gain(position)
+    for step in range(steps):
+        with torch.no_grad():
+            _, y_hat = round_latents(network, y, features, index, prices, worth)
+        y_hat.requires_grad_(True)
+        with torch.enable_grad():
+            difference = network.synthesis(y_hat, y_hat * gain, features, position) - target
+            (weight * difference.square().sum((1, 2, 3))).sum().backward()
+        assert y_hat.grad is not None
+        best = y_hat.detach() - y_hat.grad / (2 * CURVATURE)
+        y.lerp_(best, FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / max(steps - 1, 1))
+    return y
