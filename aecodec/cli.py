@@ -309,7 +309,7 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
 @click.option("--steps", type=int, help="Stop at this step; default: run until interrupted.")
 @click.option("--minutes", type=float, help="Stop after this time.")
 @click.option("--decay", type=int, metavar="STEPS", help="Decay the learning rate from the trunk, for a release.")
-@click.option("--tune", type=int, metavar="STEPS", help="After a decay: tune the synthesis on the encoder's rounding.")
+@click.option("--tune", type=int, metavar="STEPS", help="After a decay: tune all but the analysis on the encoder's rounding.")
 @click.option("--batch", type=int, help="Patches per step.")
 @click.option("--patch", type=int, help="Side of the patches, a multiple of 64 pixels.")
 @click.option("--report-every", default=500, show_default=True, metavar="STEPS")

@@ -138,8 +138,8 @@ def train(
         run: folder of the run, made if it is missing.
         steps, minutes: stop the trunk at this step, or after this time; both None: until interrupted.
         decay: decay from the trunk over this many steps instead.
-        tune: after a decay, tune the synthesis alone over this many steps, on latents rounded as the encoder rounds
-            them ("soft then hard", Guo et al., ICML 2021).
+        tune: after a decay, tune what comes after the analysis over this many steps, on latents rounded as the encoder
+            rounds them ("soft then hard", Guo et al., ICML 2021).
         model_config: of a new run; a resumed run keeps its own.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
     Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures or a decay is
@@ -206,7 +206,9 @@ def train(
     peak, prices = 1.0, None
     if tune:
         peak = settings.tune_factor
-        model.requires_grad_(False).synthesis.requires_grad_(True)
+        model.analysis.requires_grad_(False)
+        model.log_encoder_gain.requires_grad_(False)
+        model.entropy_model.hyper_analysis.requires_grad_(False)
         weights = parent_path.with_suffix(".safetensors")
         export(parent_path, sources, weights, say=say)
         prices = Model(weights, torch.device(device)).prices
