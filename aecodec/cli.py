@@ -309,7 +309,10 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
 @click.option("--steps", type=int, help="Stop at this step; default: run until interrupted.")
 @click.option("--minutes", type=float, help="Stop after this time.")
 @click.option("--decay", type=int, metavar="STEPS", help="Decay the learning rate from the trunk, for a release.")
-@click.option("--tune", type=int, metavar="STEPS", help="After a decay: tune all but the analysis on the encoder's rounding.")
+@click.option(
+    "--tune", type=int, metavar="STEPS", help="After a decay: tune all but the analysis on the encoder's rounding."
+)
+@click.option("--network", type=click.Choice(["base", "large"]), default="base", help="Of a new run.")
 @click.option("--batch", type=int, help="Patches per step.")
 @click.option("--patch", type=int, help="Side of the patches, a multiple of 64 pixels.")
 @click.option("--report-every", default=500, show_default=True, metavar="STEPS")
@@ -318,6 +321,7 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
 def train(
     data: Sequence[Path],
     output: Path,
+    network: str,
     batch: int | None,
     patch: int | None,
     threads: int | None,
@@ -334,7 +338,8 @@ def train(
         torch.set_num_threads(threads)
     try:
         changes = {name: value for name, value in (("batch", batch), ("patch", patch)) if value is not None}
-        loop.train(data, output, device=find_device(device).type, changes=changes, **options)
+        config = loop.NETWORKS[network]
+        loop.train(data, output, device=find_device(device).type, model_config=config, changes=changes, **options)
     except KeyboardInterrupt:
         click.echo(f"interrupted; {output} is saved, the same command goes on")
         raise SystemExit(130) from None
