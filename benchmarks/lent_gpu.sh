@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Trains on a machine that is lent for minutes. Each call does one phase for at most MINUTES and goes on from what the call before left in RUN:
+#
+#   bash benchmarks/lent_gpu.sh trunk|decay|tune|export|measure DATA...
+#
+# RUN      folder of the run; it has to outlive a call, so it is not in the checkout (/tmp/run)
+# OUT      folder whose files come back, each of at most 16 MiB (out)
+# MINUTES  of one call (8)        DEVICE   (cuda)
+# NETWORK  base or large (large)  BATCH    patches of 256x256 a step (128)
+# STEPS    of decay and tune (20000): from the patches per second that trunk printed
+#
+# For 30 minutes: trunk, decay in two calls, tune for 2 minutes, then export and measure.
+set -euo pipefail
+phase=$1
+shift
+run=${RUN:-/tmp/run} out=${OUT:-out} device=${DEVICE:-cuda}
+mkdir -p "$out"
+train=(python3 -m aecodec train "$@" -o "$run" --device "$device" --minutes "${MINUTES:-8}")
+case $phase in
+  trunk) "${train[@]}" --network "${NETWORK:-large}" --batch "${BATCH:-128}" --patch 256 ;;
+  decay) "${train[@]}" --decay "${STEPS:-20000}" ;;
+  tune) "${train[@]}" --tune "${STEPS:-20000}" ;;
+  export)
+    python3 -m aecodec export "$run/tune.pt" "$@" -o "$run/model.safetensors"
+    split --bytes 15M "$run/model.safetensors" "$out/model.safetensors." # cat out/model.safetensors.* puts it together
+    ;;
+  measure)
+    python3 -m pytest -q tests/test_conformance.py
+    python3 benchmarks/speed.py --device "$device" --model "$run/model.safetensors" --output "$out/speed.json"
+    ;;
+  *)
+    echo "no phase is called $phase" >&2
+    exit 2
+    ;;
+esac
+cp "$run"/*.csv "$out"
