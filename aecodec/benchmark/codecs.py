@@ -8,6 +8,7 @@ import io
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from glob import glob
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ import aecodec
 from aecodec.errors import AecodecError
 
 # The modules on which aecodec's files and pixels depend: all that `Codec` imports but for the wording of errors.
-CODING = ("codec", "container", "entropy", "integer", "networks", "picture", "rate", "weights")
+CODING = ("codec", "container", "entropy", "integer", "networks", "picture", "rate", "rounding", "weights")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def make(name: str, model: str | None = None) -> Peer:
     if name not in MAKERS:
         known = ", ".join([*MAKERS, "compressai:ARCHITECTURE:FILES"])
         raise AecodecError(f"no codec is called {name!r}; there are {known}")
-    return MAKERS[name](model) if name == "aecodec" else MAKERS[name]()
+    return MAKERS[name](model) if name in OURS else MAKERS[name]()
 
 
 def _jpeg(subsampling: str) -> Peer:
@@ -108,7 +109,7 @@ def _avif(subsampling: str) -> Peer:
     )
 
 
-def _aecodec(model: str | None) -> Peer:
+def _aecodec(effort: int, model: str | None) -> Peer:
     import torch
 
     from aecodec.codec import Codec
@@ -116,13 +117,13 @@ def _aecodec(model: str | None) -> Peer:
     torch.set_num_threads(1)
     codec = Codec(device="cpu", model=model)
     return Peer(
-        "aecodec",
-        f"aecodec {codec.model.name}",
+        f"aecodec-effort{effort}" if effort else "aecodec",
+        f"aecodec {codec.model.name}" + (f", effort {effort}" if effort else ""),
         f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
-        "CPU",
-        "there is nothing to set besides the quality",
+        f"CPU, effort={effort}",
+        "8 steps are most of what a search brings" if effort else "the default",
         (1, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 100),
-        codec.compress,
+        partial(codec.compress, effort=effort),
         codec.decompress,
     )
 
@@ -281,8 +282,10 @@ MAKERS: dict[str, Callable[..., Peer]] = {
     "jxl": _jxl,
     "avif": lambda: _avif("4:2:0"),
     "avif444": lambda: _avif("4:4:4"),
-    "aecodec": _aecodec,
+    "aecodec": partial(_aecodec, 0),
+    "aecodec-effort8": partial(_aecodec, 8),
 }
+OURS = ("aecodec", "aecodec-effort8")  # those that can be given a model
 
 
 def _saved(image: Image.Image, kind: str, quality: float, **options: object) -> bytes:
