@@ -12,14 +12,13 @@ from pathlib import Path
 
 from aecodec.benchmark import codecs, curves, plots, report
 from aecodec.benchmark.measure import find_photos, measure
-from aecodec.benchmark.metrics import available
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", help="a released model or a weights file")
-    parser.add_argument("--codecs", default="jpeg,webp,avif,avif444,aecodec")
+    parser.add_argument("--codecs", default="jpeg,webp,avif,avif444,aecodec,aecodec-effort8")
     parser.add_argument("--anchor", default="jpeg")
     parser.add_argument("--metric", default="psnr_rgb")
     parser.add_argument("--csv", type=Path, help="write the result of every picture and quality")
@@ -28,7 +27,7 @@ def main() -> None:
 
     photos, problems = find_photos([options.folder])
     peers = [codecs.make(name, options.model) for name in options.codecs.split(",")]
-    measurements, failed = measure(photos, peers, available()[0], options.model)
+    measurements, failed = measure(photos, peers, [options.metric], options.model)
     for problem in problems + failed:
         print(f"{problem.image} {problem.codec} {problem.quality or ''}: {problem.reason}")
     images = [photo.name for photo in photos]
@@ -44,18 +43,18 @@ def main() -> None:
         print(f"  one thread: encode {pixels / encode:.2f} Mpixel/s, decode {pixels / decode:.2f} Mpixel/s")
 
     print(f"\nBD-rate against {options.anchor}, {options.metric}, {curves.INTERPOLATION} interpolation of log rate")
-    print(f"{'':10}{'of the mean curves':>20}{'on':>18}{'mean over pictures':>22}{'worst':>9}{'best':>9}")
+    print(f"{'':16}{'of the mean curves':>20}{'on':>18}{'mean over pictures':>22}{'worst':>9}{'best':>9}")
     for peer in peers:
         whole = curves.bd_rate(by_codec[options.anchor], by_codec[peer.name])
         each = curves.bd_rates_of_images(measurements, options.anchor, peer.name, options.metric, images).values()
         single = [bd.percent for bd in each if bd]
         if whole and single:
             print(
-                f"{peer.name:10}{whole.percent:18.2f} %{whole.low:9.2f}..{whole.high:.2f} dB"
+                f"{peer.name:16}{whole.percent:18.2f} %{whole.low:9.2f}..{whole.high:.2f} dB"
                 f"{sum(single) / len(single):14.2f} % ({len(single):2}){max(single):9.2f}{min(single):9.2f}"
             )
         else:
-            print(f"{peer.name:10} none: {curves.trouble(by_codec[peer.name]) or 'no common range'}")
+            print(f"{peer.name:16} none: {curves.trouble(by_codec[peer.name]) or 'no common range'}")
 
     if options.csv:
         report.write_csv(options.csv, measurements)

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -237,7 +237,10 @@ class _Store:
             if record["codec"] == peer.name and all(record.pop(k, None) == v for k, v in self._key(peer).items()):
                 measurement = Measurement(**{**record, "image": photo.name})
                 if measurement.quality in peer.qualities and all(name in measurement.scores for name in metrics):
-                    known[measurement.quality] = measurement
+                    scores = {
+                        name: measurement.scores[name] for name in metrics
+                    }  # an earlier run may have asked for more
+                    known[measurement.quality] = replace(measurement, scores=scores)
         return known
 
     def append(self, photo: Photo, peer: Peer, measurement: Measurement) -> None:
