@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import mmap
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import aecodec
-from aecodec.benchmark import codecs, curves, measure, metrics, report
+from aecodec.benchmark import codecs, curves, measure, memory, metrics, report
 from aecodec.benchmark.curves import Point
 from aecodec.benchmark.measure import Measurement, Photo
 from aecodec.cli import main
@@ -30,12 +31,21 @@ from aecodec.errors import AecodecError
 for needed in ("bjontegaard", "matplotlib", "pytorch_msssim", "ssimulacra2"):
     pytest.importorskip(needed)
 
+MEASURE_MEMORY = memory._measure
 CODECS, QUALITIES = ["jpeg", "webp", "aecodec"], 4
 CHROMIUM = shutil.which("chromium")
 
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["benchmark", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_fresh_processes() -> Iterator[None]:
+    """Starting two processes for each codec takes long; one test does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_measure", lambda *_: {"encode": 3_000_000, "decode": 20_000_000})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +124,8 @@ def test_results_hold_curves_and_bd_rates_of_every_codec(results: dict[str, Any]
             assert points[0]["bpp"] < points[-1]["bpp"]
             assert points[0]["score"] < points[-1]["score"]
         assert set(results["bd_rates"][metric]["webp"]["images"]) == {"colour.png", "grey.png", "alpha.png"}
+    assert results["memory"]["photo"] == "alpha.png"  # the first of the largest
+    assert results["memory"]["peaks"] == {name: {"encode": 3_000_000, "decode": 20_000_000} for name in CODECS}
     webp = results["bd_rates"]["psnr_rgb"]["webp"]
     assert webp["best"] <= webp["mean_of_pictures"] <= webp["worst"]
     for codec in results["codecs"]:
@@ -367,7 +379,7 @@ def built(measurements: list[Measurement], names: list[str]) -> dict[str, Any]:
     photos = [Photo(Path(name), name, name, 100, 100, "") for name in names]
     peers = [codecs.make("jpeg"), codecs.make("webp")]
     return report.build(
-        photos, peers, ["psnr_rgb"], measurements, [], anchor="jpeg", missing={}, command="test", jobs=1
+        photos, peers, ["psnr_rgb"], measurements, [], memory={}, anchor="jpeg", missing={}, command="test", jobs=1
     )
 
 
@@ -395,6 +407,51 @@ def test_a_picture_at_which_a_codec_fails_is_left_out_of_all_means() -> None:
     found = built(measurements, ["a", "b", "c"])
     assert found["excluded"]["psnr_rgb"] == {"b": "no score of webp at quality 30: it failed, or nothing differs"}
     assert [len(points) for points in found["curves"]["psnr_rgb"].values()] == [len(CURVE), len(CURVE)]
+
+
+LINUX = pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux tells a process's peak memory")
+
+
+@LINUX
+def test_growth_is_the_peak_of_a_call_and_not_of_what_came_before() -> None:
+    def touch(size: int) -> int:
+        with mmap.mmap(-1, size) as area:  # which the allocator cannot have kept from before
+            for start in range(0, size, mmap.PAGESIZE):
+                area[start] = 1
+        return size
+
+    touch(100_000_000)
+    grown, size = memory.growth(lambda: touch(30_000_000))
+    assert size == 30_000_000
+    assert 29e6 < grown < 50e6
+
+
+@LINUX
+def test_peak_memory_is_of_fresh_processes_and_measured_once(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "large.png"
+    Image.effect_noise((2000, 2000), 40).convert("RGB").save(picture, compress_level=1)
+    photo, peers = Photo(picture, "large.png", "checksum", 2000, 2000, ""), [codecs.make("jpeg")]
+    monkeypatch.setattr(memory, "_measure", MEASURE_MEMORY)
+    found, problems = memory.peaks(photo, peers, None, tmp_path)
+    assert problems == []
+    assert 12e6 <= found["jpeg"]["decode"] < 60e6  # at least the pixels
+    monkeypatch.setattr(memory, "_measure", None)
+    assert memory.peaks(photo, peers, None, tmp_path) == (found, [])
+
+
+@LINUX
+def test_a_codec_whose_memory_cannot_be_measured_is_a_problem_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(memory, "_measure", killed)
+    found, (problem,) = memory.peaks(Photo(Path("a"), "a", "a", 9, 9, ""), [codecs.make("jpeg")], None, tmp_path)
+    assert found == {}
+    assert (problem.codec, problem.reason) == ("jpeg", "peak memory: MemoryError: too large")
 
 
 def test_published_curves_are_drawn_where_the_pixels_are_those_of_the_data_set() -> None:

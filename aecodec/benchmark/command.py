@@ -94,7 +94,7 @@ def _benchmark(
     for module in ("bjontegaard", "matplotlib"):
         if not importlib.util.find_spec(module):
             raise AecodecError(f"the report needs {module}; pip install 'aecodec[bench]'")
-    from aecodec.benchmark import codecs, metrics, report, viewer
+    from aecodec.benchmark import codecs, memory, metrics, report, viewer
     from aecodec.benchmark.measure import cache_folder, find_photos, measure
 
     peers: list[Peer] = []
@@ -121,12 +121,15 @@ def _benchmark(
     if not photos:
         raise AecodecError("there is no picture to measure")
     measurements, failed = measure(photos, peers, scores, model, jobs)
+    largest = max(photos, key=lambda photo: photo.width * photo.height)
+    peaks, unknown = memory.peaks(largest, peers, model, cache_folder())
     results = report.build(
         photos,
         peers,
         scores,
         measurements,
-        [*problems, *failed],
+        [*problems, *failed, *unknown],
+        memory={"photo": largest.name, "width": largest.width, "height": largest.height, "peaks": peaks},
         anchor=anchor,
         missing=missing,
         command=shlex.join(["aecodec", *sys.argv[1:]]),

@@ -36,6 +36,7 @@ def build(
     measurements: Sequence[Measurement],
     problems: Sequence[Problem],
     *,
+    memory: Mapping[str, Any],
     anchor: str,
     missing: Mapping[str, str],
     command: str,
@@ -43,8 +44,9 @@ def build(
 ) -> dict[str, Any]:
     """What results.json holds, and the page shows but for the crops of its viewer ("comparisons").
 
-    anchor: the codec that the others are compared to, one of the peers. missing: codecs and metrics that could not be
-    used, and why. command: by which all this was measured.
+    memory: name and size in pixels of a picture, and its "peaks" in bytes by codec, see `memory.peaks`. anchor: the
+    codec that the others are compared to, one of the peers. missing: codecs and metrics that could not be used, and
+    why. command: by which all this was measured.
     """
     excluded = {metric: _excluded(photos, measurements, metric) for metric in metrics}
     used = {metric: [p.name for p in photos if p.name not in excluded[metric]] for metric in metrics}
@@ -96,6 +98,7 @@ def build(
             for metric in metrics
         },
         "speed": {name: _speed(own) for name, own in by_codec.items()},
+        "memory": dict(memory),
         "excluded": excluded,
         "missing": dict(missing),
         "problems": [asdict(problem) for problem in [*problems, *troubles]],
