@@ -139,7 +139,7 @@ def _exif_of(image: Image.Image) -> bytes | None:
     if raw:
         read = Image.Exif()
         read.load(raw)
-        if dict(read) == dict(edited) and all(read.get_ifd(tag) == edited.get_ifd(tag) for tag in SUB_EXIF):
+        if dict(read) == dict(edited) and all(_sub_exif(read, tag) == _sub_exif(edited, tag) for tag in SUB_EXIF):
             return bytes(raw)
     if getattr(image, "tag_v2", None):  # Pillow gives all tags of a TIFF file
         kept = Image.Exif()
@@ -148,6 +148,13 @@ def _exif_of(image: Image.Image) -> bytes | None:
             del kept[tag]
         edited = kept
     return edited.tobytes() if edited else None
+
+
+def _sub_exif(exif: Image.Exif, tag: int) -> dict[int, object]:
+    try:
+        return dict(exif.get_ifd(tag))
+    except KeyError:  # Pillow before 13, where the camera's part holds no pointer to it
+        return {}
 
 
 def _fits_16_bits(image: Image.Image) -> bool:
