@@ -23,7 +23,7 @@ from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
 from aecodec.entropy import Indices, Symbols
 from aecodec.errors import AecodecError, FormatError
 from aecodec.integer import POSITION_STEPS
-from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, scale_of_index, shuffle
+from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, regroup, scale_of_index, shuffle
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
 from aecodec.rate import DEFAULT_QUALITY
 from aecodec.rounding import SEARCH_WORTH, bits_per_square, round_latents, search
@@ -32,7 +32,7 @@ from aecodec.weights import DEFAULT, Model, load_released, released_name
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
-SYNTHESIS_HALO = 5  # latents around a tile that its pixels depend on, by the kernels of `Synthesis`
+SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 84 pixels by the kernels of `Synthesis`
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
@@ -287,7 +287,7 @@ class Codec:
         m = network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
         x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position)
-        return shuffle(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8), 8)
+        return shuffle(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8), 2)
 
 
 def check_effort(effort: int) -> None:
@@ -424,7 +424,7 @@ def symbols_of_latents(
     features, index = model.scale_model(z, quality - QUALITY_MIN)
     if effort:
         assert pixels is not None
-        target = network_input(pixels.to(y.device)).to(memory_format=torch.channels_last)
+        target = regroup(network_input(pixels.to(y.device)))
         with torch.inference_mode(mode=False):
             y = search(network, y, features, index, model.prices, position, target, effort)
         worth = torch.full_like(worth, SEARCH_WORTH)

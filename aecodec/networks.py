@@ -47,6 +47,7 @@ class ModelConfig:
     hyper_channels: int = 96
     trunk_channels: int = 128  # integer network from z_hat to the scale indices
     context_channels: int = 160
+    filter_channels: int = 0  # of the filter at 1/2 of the resolution; 0, as before aec1-3: no filter
     rows: int = 12  # learned qualities; in between, gains and biases are interpolated
     lambda_min: float = 0.0005  # quality 1, bits per pixel per squared 8-bit level
     lambda_max: float = 0.3  # quality 100
@@ -74,6 +75,13 @@ def shuffle(x: Tensor, factor: int) -> Tensor:
     b, _, h, w = x.shape
     x = x.permute(0, 2, 3, 1).reshape(b, h, w, -1, factor, factor)
     return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * factor, w * factor, -1).permute(0, 3, 1, 2)
+
+
+def regroup(x: Tensor) -> Tensor:
+    """(B, 192, h, w), unshuffled by 8, to (B, 12, 4 h, 4 w), unshuffled by 2, in channels_last memory."""
+    b, _, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, 3, 4, 2, 4, 2).permute(0, 1, 4, 2, 6, 3, 5, 7)
+    return x.reshape(b, 4 * h, 4 * w, 12).permute(0, 3, 1, 2)
 
 
 def network_input(pixels: Tensor) -> Tensor:
@@ -264,8 +272,39 @@ def first_pass_mask(latents: Tensor) -> Tensor:
     return (parity[:, :, None] == half).permute(2, 0, 1)  # in memory as the latents are
 
 
+class Filter(nn.Module):
+    """Removes what quantisation leaves in pixels, at 1/2 of the resolution, as the loop filters of video codecs do.
+
+    Convolutions at 1/8 cannot: they write blocks of 8x8 pixels without seeing what the linear path wrote.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c = config.filter_channels
+        self.first = nn.Conv2d(12, c, 3, padding=1, bias=False)
+        self.log_first_gain = nn.Parameter(torch.zeros(config.rows, c))
+        self.first_bias = nn.Parameter(torch.zeros(config.rows, c))
+        self.second = nn.Conv2d(c, c, 3, padding=1)
+        self.last = nn.Conv2d(c, 12, 1)
+        with torch.no_grad():  # a start that is blind to brightness and changes nothing
+            weight = self.first.weight.view(c, 3, 4, 9)
+            weight.sub_(weight.mean((2, 3), keepdim=True))
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, pixels: Tensor, step: Tensor, position: Tensor) -> Tensor:
+        """pixels: (B, 12, H/2, W/2) float32, unshuffled by 2. step: (B, 1, 1, 1), about the quantisation step in
+        units of pixels. position: (B,). Returns what to add to the pixels."""
+        x = self.first((pixels / step).to(_dtype(self.first)))
+        gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None].to(x.dtype)
+        bias = interpolate_rows(self.first_bias, position)[:, :, None, None].to(x.dtype)
+        x = F.relu_(torch.addcmul(bias, x, gain))
+        return step * self.last(F.relu_(self.second(x)))
+
+
 class Synthesis(nn.Module):
-    """Latents to pixels: the transposed linear transform plus a correction in units of the quantisation step."""
+    """Latents to pixels: the transposed linear transform plus a correction in units of the quantisation step, and a
+    filter."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -280,11 +319,12 @@ class Synthesis(nn.Module):
         self.up_bias = nn.Parameter(torch.zeros(config.rows, c8))
         self.blocks_8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(config.blocks_8)))
         self.last = nn.Conv2d(c8, 3 * 64, 1)
+        self.filter = Filter(config) if config.filter_channels else None
 
     def forward(self, y_hat: Tensor, dequantised: Tensor, features: Tensor, position: Tensor) -> Tensor:
         """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
-        features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 192, 2 h, 2 w) float32: pixels,
-        about -0.5..0.5, not clamped, unshuffled by 8."""
+        features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 12, 8 h, 8 w) float32: pixels,
+        about -0.5..0.5, not clamped, unshuffled by 2."""
 
         def row(parameter: Tensor) -> Tensor:
             return interpolate_rows(parameter, position)[:, :, None, None]
@@ -296,10 +336,12 @@ class Synthesis(nn.Module):
         x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias).to(dtype))
         correction, gain = self.last(x), row(self.log_output_gain).exp()
         if self.training:
-            return shuffle(self.linear(dequantised).float(), 2) + gain * correction.float()
-        # The same without the copy of `shuffle`, and in place.
-        weight = self.linear.weight.view(-1, 2, 2, dequantised.shape[1]).permute(3, 0, 1, 2)
-        return F.conv_transpose2d(dequantised, weight, stride=2).float().add_(correction.mul_(gain.to(dtype)))
+            blocks = shuffle(self.linear(dequantised).float(), 2) + gain * correction.float()
+        else:  # the same without the copy of `shuffle`, and in place
+            weight = self.linear.weight.view(-1, 2, 2, dequantised.shape[1]).permute(3, 0, 1, 2)
+            blocks = F.conv_transpose2d(dequantised, weight, stride=2).float().add_(correction.mul_(gain.to(dtype)))
+        pixels = regroup(blocks)
+        return pixels if self.filter is None else pixels + self.filter(pixels, gain, position)
 
 
 class Aec1(nn.Module):
@@ -329,7 +371,9 @@ class Aec1(nn.Module):
         synthesis = self.synthesis
         for part in (self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up, synthesis.blocks_8):
             part.to(dtype)
-        synthesis.last.to(dtype)
+        for part in (synthesis.last, synthesis.filter):
+            if part is not None:
+                part.to(dtype)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
                 layer.dilation = cpu_dilation(layer.kernel_size[0])

@@ -70,7 +70,8 @@ def search(
     the decoded pixels gives each latent the value that would be best if the others stayed; rounding, the proximal step
     of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do.
 
-    y, features, index, prices: see `round_latents`. position: (B,). target: (B, 192, 2 h, 2 w), see `network_input`.
+    y, features, index, prices: see `round_latents`. position: (B,). target: (B, 12, 8 h, 8 w), pixels in
+    -0.5..0.5 unshuffled by 2.
     Returns (B, M, h, w) float32.
     """
     # Inference tensors cannot take part in autograd.

@@ -10,7 +10,7 @@ import torch
 
 import aecodec.codec
 from aecodec.codec import Codec
-from aecodec.networks import Aec1, asinh
+from aecodec.networks import Aec1, Filter, asinh
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def busy_network(small_network: Aec1) -> Aec1:
     """Nonlinear paths that matter, in training mode."""
     network = Aec1(small_network.config)
     network.load_state_dict(small_network.state_dict())
-    for layer in (network.analysis.nonlinear[-1], network.synthesis.last):
+    assert network.synthesis.filter is not None
+    for layer in (network.analysis.nonlinear[-1], network.synthesis.last, network.synthesis.filter.last):
         layer.weight.data.mul_(10)  # type: ignore[operator]
     return network.requires_grad_(False).train()
 
@@ -43,6 +44,14 @@ def test_inference_computes_what_was_trained(busy_network: Aec1, dtype: torch.dt
     for got, want in zip(run(), trained, strict=True):
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * float(want.std()))
+
+
+def test_an_untrained_filter_changes_nothing(small_network: Aec1) -> None:
+    filtered = Filter(small_network.config)
+    x = torch.rand(2, 12, 8, 8) - 0.5
+    assert (filtered(x, torch.tensor([0.1]).view(1, 1, 1, 1), torch.tensor([0.0, 1.0])) == 0).all()
+    bright = filtered.first(torch.ones(1, 12, 4, 4))[:, :, 1:-1, 1:-1]
+    assert bright.abs().max() < 1e-5  # it starts blind to brightness
 
 
 def test_asinh_and_its_gradient_are_those_of_torch() -> None:

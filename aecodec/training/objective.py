@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aecodec.integer import round_through
-from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
+from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, regroup, scale_of_index
 from aecodec.rounding import bits_per_square
 from aecodec.rounding import quantise as round_as_encoder
 
@@ -80,7 +80,7 @@ def measure(
 
     y_hat = mean + rounded
     x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
-    return Measures(bits / (64 * x.shape[2] * x.shape[3]), (x - x_hat).square().mean((1, 2, 3)))
+    return Measures(bits / (64 * x.shape[2] * x.shape[3]), (regroup(x) - x_hat).square().mean((1, 2, 3)))
 
 
 def loss_per_patch(model: Aec1, measures: Measures, position: Tensor) -> Tensor:
