@@ -51,6 +51,13 @@ CREATION = _options(
     click.option("--psnr", type=float, metavar="DB", help="PSNR of every picture, at least."),
     click.option("--min-psnr", type=float, metavar="DB", help="Keep pictures that would be worse as they are."),
     click.option(
+        "--effort",
+        type=click.IntRange(0, 100),
+        default=0,
+        show_default=True,
+        help="Steps of a search for smaller files.",
+    ),
+    click.option(
         "--others",
         default="keep",
         type=click.Choice(["keep", "skip", "fail"]),

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aecodec import picture, rate, shards, storage
-from aecodec.codec import Codec
+from aecodec.codec import Codec, check_effort
 from aecodec.container import DEFAULT_PIXEL_LIMIT
 from aecodec.errors import AecodecError
 from aecodec.picture import Picture, Pixels
@@ -81,6 +81,7 @@ class Settings:
 
     goal: Goal
     min_psnr: float | None
+    effort: int
     others: str
     device: str
     model: str | Path | None
@@ -95,6 +96,7 @@ class Settings:
             "min_psnr": self.min_psnr,
             "others": self.others,
             "model": codec.model.id.hex(),
+            **({"effort": self.effort} if self.effort else {}),  # archives older than this setting name none
         }
 
 
@@ -116,6 +118,7 @@ def create(
     bpp: float | None = None,
     psnr: float | None = None,
     min_psnr: float | None = None,
+    effort: int = 0,
     others: str = "keep",
     shard_size: float = SHARD_BYTES,
     device: str = "auto",
@@ -133,6 +136,7 @@ def create(
     quality: 1..100, 50 if nothing else is asked for. bpp, psnr: of every picture, see `Codec.compress`. min_psnr: dB.
     Pictures for which these cannot be had are kept as they are, as are those that would grow and those that an .aec
     file cannot hold whole (several frames, more than 8 bits, CMYK).
+    effort: steps of a search for smaller files, see `Codec.compress`.
     others: what becomes of files that are not pictures, or damaged: "keep" them as they are, "skip" or "fail".
     device, model: as of `Codec`. workers: threads that read and decode sources.
     engine: "local", or "ray": shards are made by tasks of a Ray cluster, the one at `address` or one on this machine.
@@ -147,13 +151,14 @@ def create(
     if quality is None and bpp is None and psnr is None:
         quality = DEFAULT_QUALITY
     goal = Goal(quality, bpp, None, psnr)
+    check_effort(effort)
     if others not in OTHERS:
         raise AecodecError(f"others {others!r}; expected {', '.join(OTHERS)}")
     if engine not in ("local", "ray"):
         raise AecodecError(f"engine {engine!r}; expected local or ray")
     if isinstance(model, Path) or (model or "").endswith(".safetensors"):
         model = Path(str(model)).absolute()  # a worker of Ray has another working directory
-    settings = Settings(goal, min_psnr, others, device, model, workers or DEFAULT_WORKERS)
+    settings = Settings(goal, min_psnr, effort, others, device, model, workers or DEFAULT_WORKERS)
     codec = _codec(device, model)
     source_folder = storage.folder(source)
     folder, single = shards.locate(destination)
@@ -479,9 +484,11 @@ def _encode(codec: Codec, items: Iterable[_Source], settings: Settings, report: 
     def both(pictures: Sequence[Picture]) -> list[tuple[bytes, Image.Image]]:
         goal = settings.goal
         if goal.quality is not None:
-            files = codec.compress_batch(pictures, goal.quality)
+            files = codec.compress_batch(pictures, goal.quality, settings.effort)
         else:
-            files = [codec.compress(picture, bpp=goal.bpp, psnr=goal.psnr) for picture in pictures]
+            files = [
+                codec.compress(picture, bpp=goal.bpp, psnr=goal.psnr, effort=settings.effort) for picture in pictures
+            ]
         return list(zip(files, codec.decompress_batch(files), strict=True))
 
     for batch in batches(items, lambda item: item.record):

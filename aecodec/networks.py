@@ -371,9 +371,9 @@ class Aec1(nn.Module):
         synthesis = self.synthesis
         for part in (self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up, synthesis.blocks_8):
             part.to(dtype)
-        for part in (synthesis.last, synthesis.filter):
-            if part is not None:
-                part.to(dtype)
+        synthesis.last.to(dtype)
+        if synthesis.filter is not None:
+            synthesis.filter.to(dtype)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
                 layer.dilation = cpu_dilation(layer.kernel_size[0])

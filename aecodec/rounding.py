@@ -29,15 +29,20 @@ def quantise(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor) -> 
     residual, index: (B, M, h, w) float32. prices: (64, K), see `Tables.prices`. worth: (B,), see `bits_per_square`.
     Returns integers as float32.
     """
-    magnitude = residual.abs()
-    nearest = magnitude.round().clamp_(0, ESCAPE_TOP)
-    top = prices.shape[1] - 1  # above the listed magnitudes the price of one more is that of the last
-    place = nearest.clamp(max=top).add_(index, alpha=top + 1).int().permute(0, 2, 3, 1)
-    price = prices.view(-1).index_select(0, place.reshape(-1)).view(place.shape).permute(0, 3, 1, 2)
-    # k rather than k - 1 pays if price < worth * ((r - k + 1)^2 - (r - k)^2).
-    threshold = (price / (2 * worth.view(-1, 1, 1, 1))).add_(nearest).sub_(0.5)
-    symbols = nearest.sub_(magnitude.lt_(threshold)).copysign_(residual)
-    return symbols.masked_fill_(price.isinf(), 0)
+    # k = round(r) rather than k - 1 pays if price < worth * ((r - k + 1)^2 - (r - k)^2). So the symbol is
+    # floor(r - shift), shift = price / (2 worth) - 0.5, and never less than k - 1 if that is at most 0.5.
+    shift = (prices / (2 * worth.view(-1, 1, 1)) - 0.5).clamp_(max=0.5)
+    shift[:, :, 0] = 0
+    shift = torch.where(prices[:, 1:2].isinf(), ESCAPE_TOP + 1, shift)  # what is not coded becomes 0
+    batch, indices, top = shift.shape[0], shift.shape[1], shift.shape[2] - 1
+    magnitude = residual.abs().clamp_(max=ESCAPE_TOP)
+    # Above the listed magnitudes the price of one more is that of the last.
+    place = magnitude.round().clamp_(max=top).add_(index, alpha=top + 1)
+    if batch > 1:
+        place += (torch.arange(batch, device=place.device) * (indices * (top + 1))).view(-1, 1, 1, 1)
+    place = place.int().permute(0, 2, 3, 1)
+    shift = shift.view(-1).index_select(0, place.reshape(-1)).view(place.shape).permute(0, 3, 1, 2)
+    return magnitude.sub_(shift).floor_().clamp_(min=0).copysign_(residual)
 
 
 def round_latents(

@@ -343,13 +343,15 @@ def test_an_archive_only_grows(collection: Path, tmp_path: Path, options: dict[s
 
     save(collection / "new.png", photo)
     save(collection / "beach.png", photo[::-1])
-    report = archive.append(collection, arc, quality=40, **options)
+    report = archive.append(collection, arc, quality=40, effort=2, **options)
     assert [name for name, _ in report.problems] == ["beach.png"]
     assert report.counts["picture"] == 1
     after = contents(arc)
     assert before.items() < after.items()
     assert len(after) == len(before) + 1
-    assert {settings["quality"] for settings in archive.Archive(arc).settings} == {30, 40}
+    grown = archive.Archive(arc)
+    assert {(settings["quality"], settings.get("effort")) for settings in grown.settings} == {(30, None), (40, 2)}
+    assert grown["new.png"].read() == Codec("cpu", options["model"]).compress(photo, 40, effort=2)
 
     archive.create(tmp_path / "photos", tmp_path / "one.zip", **options)
     save(collection / "newer.png", photo)

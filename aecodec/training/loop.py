@@ -275,22 +275,19 @@ def train(
             loss = loss_per_patch(model, measures, position).mean()
             loss.backward()
 
-            # A step whose gradient is ten times the usual contributes nothing. Decided on the device: no waiting.
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            norm = nn.utils.get_total_norm(gradients)
-            usual = torch.isfinite(norm) & ((norm < 10 * mean_norm) | (mean_norm == 0))
-            for gradient in gradients:
-                gradient.copy_(torch.where(usual, gradient, 0))
-            settled = torch.where(mean_norm == 0, norm, torch.lerp(mean_norm, norm, 0.02))
-            mean_norm.copy_(torch.where(usual, settled, mean_norm))
-            skips += ~usual
-
-            for kernel, matrix in matrices:
-                matrix.grad = None if kernel.grad is None else kernel.grad.permute(0, 2, 3, 1).flatten(1)
-            for optimiser in optimisers:
-                optimiser.step()
+            # A step whose gradient is ten times the usual is left out. Zero gradients would not do: all steps of Muon
+            # have one size, so it would go on in the direction of its momentum.
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if torch.isfinite(norm) and (norm < 10 * mean_norm or mean_norm == 0):
+                mean_norm = norm if mean_norm == 0 else torch.lerp(mean_norm, norm, 0.02)
+                for kernel, matrix in matrices:
+                    matrix.grad = None if kernel.grad is None else kernel.grad.permute(0, 2, 3, 1).flatten(1)
+                for optimiser in optimisers:
+                    optimiser.step()
+                torch._foreach_lerp_(averages, parameters, 1 - min(settings.ema, (step + 1) / (step + 10)))
+            else:
+                skips += 1
             model.zero_grad(set_to_none=True)
-            torch._foreach_lerp_(averages, parameters, 1 - min(settings.ema, (step + 1) / (step + 10)))
             losses += loss.detach()
             step += 1
             seconds = before + time.monotonic() - started
