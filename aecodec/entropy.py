@@ -9,6 +9,7 @@ grouped by index, so that each group is one vectorised call with one fixed model
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import constriction
 import numpy as np
@@ -94,10 +95,11 @@ class Tables:
             coded = []
             for index, group in groups:
                 values, reach = flat[group], int(self.reach[index])
-                outside = np.abs(values) > reach
-                if outside.any():
+                if max(values.max(), -values.min()) > reach:
+                    outside = np.abs(values) > reach
                     escapes.append(values[outside])
-                coded.append((index, np.where(outside, 2 * reach + 1, values + reach).astype(np.int32)))
+                    values = np.where(outside, np.int32(reach + 1), values)
+                coded.append((index, values + np.int32(reach)))
             if escapes:
                 coder.encode_reverse((np.concatenate(escapes) + ESCAPE_TOP).astype(np.int32), raw)
             for index, values in reversed(coded):
@@ -129,9 +131,8 @@ class Decoder:
             reach = int(reach_of[index])
             values = self._coder.decode(self._tables._models[index], len(group)) - reach
             flat[group] = values
-            outside = group[values > reach]
-            if len(outside):
-                escaped.append(outside)
+            if values.max() > reach:
+                escaped.append(group[values > reach])
         if escaped:
             places = np.concatenate(escaped)
             raw = constriction.stream.model.Uniform(1 << 16)
@@ -146,7 +147,7 @@ class Decoder:
 
 def _groups(indices: Indices, reach: npt.NDArray[np.int32]) -> list[tuple[int, npt.NDArray[np.int64]]]:
     """(index, places) of every index that is coded, ascending; places ascending too."""
-    order = np.argsort(indices, kind="stable")
-    ends = np.cumsum(np.bincount(indices, minlength=len(reach)))
-    starts = np.concatenate([[0], ends[:-1]])
-    return [(i, order[starts[i] : ends[i]]) for i in range(len(reach)) if reach[i] and ends[i] > starts[i]]
+    coded = np.flatnonzero((reach > 0)[indices])
+    places = coded[np.argsort(indices[coded], kind="stable")]
+    bounds = np.searchsorted(indices[places], np.arange(len(reach) + 1, dtype=indices.dtype))
+    return [(i, places[start:end]) for i, (start, end) in enumerate(pairwise(bounds)) if end > start]

