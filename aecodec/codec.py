@@ -274,7 +274,7 @@ class Codec:
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
         scale = scale_of_index(index)
         entropy = model.network.entropy_model
-        mask = first_pass_mask(index).float()
+        mask = first_pass_mask(index, torch.float32)
         first = entropy.mean_of_first_pass(features, scale).add_(r_hat).mul_(mask)
         second = entropy.mean_of_second_pass(features, scale, first).add_(r_hat)
         return torch.cat([torch.lerp(second, first, mask), features], 1)

@@ -260,16 +260,17 @@ class EntropyModel(nn.Module):
         return linear + scale * self.second_mean(context).float()
 
 
-def first_pass_mask(latents: Tensor) -> Tensor:
-    """Boolean (M, h, w), the elements of the first pass among latents (B, M, h, w), on their device.
+def first_pass_mask(latents: Tensor, dtype: torch.dtype = torch.bool) -> Tensor:
+    """(M, h, w), 1 for the elements of the first pass among latents (B, M, h, w), on their device.
 
     In the first M // 2 channels, those with an even row + column; in the others, those with an odd one.
     """
     channels, height, width = latents.shape[1:]
     device = latents.device
-    parity = (torch.arange(height, device=device)[:, None] + torch.arange(width, device=device)) % 2 == 1
     half = torch.arange(channels, device=device) >= channels // 2
-    return (parity[:, :, None] == half).permute(2, 0, 1)  # in memory as the latents are
+    patterns = torch.stack([~half, half]).to(dtype)  # where row + column are even, and odd
+    parity = (torch.arange(height, device=device)[:, None] + torch.arange(width, device=device)) % 2
+    return patterns.index_select(0, parity.flatten()).view(height, width, channels).permute(2, 0, 1)
 
 
 class Filter(nn.Module):

@@ -51,7 +51,7 @@ def round_latents(
     """Both passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
     `ExactScaleModel` returns it and `quantise` takes it."""
     entropy, scale = network.entropy_model, scale_of_index(index)
-    mask = first_pass_mask(index).float()  # arithmetic with 0 and 1 is exact, and faster than torch.where
+    mask = first_pass_mask(index, torch.float32)  # arithmetic with 0 and 1 is exact, and faster than torch.where
     first = entropy.mean_of_first_pass(features, scale)
     symbols = quantise(y - first, index, prices, worth)
     mean = entropy.mean_of_second_pass(features, scale, first.add_(symbols).mul_(mask))
