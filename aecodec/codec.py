@@ -33,6 +33,7 @@ TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
 SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 84 pixels by the kernels of `Synthesis`
+PIXEL_HALO = 2  # of these, latents that the layers at 1/8 and the filter depend on: 20 pixels
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
@@ -224,14 +225,18 @@ class Codec:
                 for (part, number), latents in zip(tiles, decoded, strict=True):
                     part.latents[number] = latents
 
-            boxes = [(part, box, part.window(box)) for part in active for box in part.strips(row)]
-            for batch in _batches([(part.key, _size(window)) for part, _, window in boxes]):
-                places = [boxes[j] for j in batch]
-                part, _, _ = places[0]
-                latents = torch.cat([part.gather(window) for part, _, window in places])
-                pixels = self._synthesise(part.model, latents, part.file.header.quality)
-                for (part, box, window), plane in zip(places, pixels, strict=True):
-                    rows, columns = _inside(box, window)
+            jobs = []
+            for part in active:
+                for box in part.strips(row):
+                    outer, inner = part.window(box, SYNTHESIS_HALO), part.window(box, PIXEL_HALO)
+                    jobs.append((part, box, outer, inner, _in_latents(_inside(inner, outer))))
+            for batch in _batches([((part.key, inside), _size(outer)) for part, _, outer, _, inside in jobs]):
+                places = [jobs[j] for j in batch]
+                part, _, _, _, inside = places[0]
+                latents = torch.cat([part.gather(outer) for part, _, outer, _, _ in places])
+                pixels = self._synthesise(part.model, latents, part.file.header.quality, inside)
+                for (part, box, _, inner, _), plane in zip(places, pixels, strict=True):
+                    rows, columns = _inside(box, inner)
                     part.paste(box, plane[:, rows, columns])
         return [part.picture() for part in parts]
 
@@ -280,13 +285,13 @@ class Codec:
         return torch.cat([torch.lerp(second, first, mask), features], 1)
 
     @torch.inference_mode()
-    def _synthesise(self, model: Model, latents: Tensor, quality: int) -> Tensor:
-        """(B, 3, 16 h, 16 w) uint8. latents: as `_decode` returns them."""
+    def _synthesise(self, model: Model, latents: Tensor, quality: int, inside: Box) -> Tensor:
+        """(B, 3, 16 h, 16 w) uint8, of the h rows and w columns inside. latents: as `_decode` returns them."""
         position = _row_position(quality, len(latents), self.device)
         network = model.network
         m = network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
-        x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position)
+        x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position, inside)
         return shuffle(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8), 2)
 
 
@@ -333,7 +338,7 @@ class _Part:
 
     def advance(self, row: int) -> list[int]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
-        needed = self._touched(self.window(_union(self.rows[row])))
+        needed = self._touched(self.window(_union(self.rows[row]), SYNTHESIS_HALO))
         self.latents = {number: self.latents[number] for number in needed if number in self.latents}
         for number in self.file.lost.intersection(needed):
             self.latents[number] = self._no_latents(number)
@@ -351,10 +356,10 @@ class _Part:
         height, width = (side // STRIDE for side in _size(self.tiles[number]))
         return torch.zeros(config.latent_channels + config.trunk_channels, height, width, device=self.model.device)
 
-    def window(self, box: Box) -> Box:
-        """Of which pixels latents are needed for the pixels of a box."""
+    def window(self, box: Box, halo: int) -> Box:
+        """The pixels of a box, of whole latents, and of a halo of so many latents around it."""
         rows, columns = (slice(side.start // STRIDE * STRIDE, -(-side.stop // STRIDE) * STRIDE) for side in box)
-        return _window((rows, columns), self.file.header.padded_size, SYNTHESIS_HALO * STRIDE)
+        return _window((rows, columns), self.file.header.padded_size, halo * STRIDE)
 
     def gather(self, window: Box) -> Tensor:
         """The latents of a window, (1, M + trunk, h, w), from the tiles that it touches."""

@@ -322,10 +322,18 @@ class Synthesis(nn.Module):
         self.last = nn.Conv2d(c8, 3 * 64, 1)
         self.filter = Filter(config) if config.filter_channels else None
 
-    def forward(self, y_hat: Tensor, dequantised: Tensor, features: Tensor, position: Tensor) -> Tensor:
+    def forward(
+        self,
+        y_hat: Tensor,
+        dequantised: Tensor,
+        features: Tensor,
+        position: Tensor,
+        inside: tuple[slice, slice] = (slice(None), slice(None)),
+    ) -> Tensor:
         """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
         features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 12, 8 h, 8 w) float32: pixels,
-        about -0.5..0.5, not clamped, unshuffled by 2."""
+        about -0.5..0.5, not clamped, unshuffled by 2.
+        inside: rows and columns of the latents whose pixels are wanted; the layers at 1/16 see what is around them."""
 
         def row(parameter: Tensor) -> Tensor:
             return interpolate_rows(parameter, position)[:, :, None, None]
@@ -333,7 +341,9 @@ class Synthesis(nn.Module):
         dtype = _dtype(self.first)
         x = torch.cat([y_hat * row(self.log_input_gain).exp(), features / 16], 1).to(dtype)
         x = self.first(x) + row(self.first_bias).to(dtype)
-        x = self.blocks_16(x)
+        rows, columns = inside
+        x = self.blocks_16(x)[:, :, rows, columns]
+        dequantised = dequantised[:, :, rows, columns]
         x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias).to(dtype))
         correction, gain = self.last(x), row(self.log_output_gain).exp()
         if self.training:

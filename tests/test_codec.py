@@ -101,6 +101,10 @@ def test_halos_cover_the_receptive_fields(codec: Codec) -> None:
     other[:, :, : 16 - aecodec.codec.SYNTHESIS_HALO] += 3
     a, b = (network.synthesis(v, v * network.decoder_gain(position), f, position) for v in (y, other))
     assert torch.equal(a[:, :, 128:], b[:, :, 128:])
+    halo = aecodec.codec.PIXEL_HALO
+    inside = slice(16 - halo, 32), slice(0, 32)
+    part = network.synthesis(y, y * network.decoder_gain(position), f, position, inside)
+    torch.testing.assert_close(part[:, :, 8 * halo :], a[:, :, 128:], atol=1e-5, rtol=1e-5)
 
 
 def test_batches_hold_what_single_files_hold(codec: Codec, photo: np.ndarray) -> None:
