@@ -482,10 +482,10 @@ def test_only_the_picture_that_fails_in_a_batch_is_left_out(
 ) -> None:
     compress_batch = Codec.compress_batch
 
-    def failing(self: Codec, images: Any, quality: float) -> list[bytes]:
+    def failing(self: Codec, images: Any, *settings: Any) -> list[bytes]:
         if any(image.alpha is not None for image in images):
             raise MemoryError
-        return compress_batch(self, images, quality)
+        return compress_batch(self, images, *settings)
 
     monkeypatch.setattr(Codec, "compress_batch", failing)
     archive.create(collection, tmp_path / "arc", **options)
