@@ -14,6 +14,7 @@ import click
 from tqdm import tqdm
 
 from aecodec.errors import AecodecError
+from aecodec.options import AS_JSON, DEVICE, EFFORT, MODEL
 from aecodec.shards import PICTURE, Archive
 
 if TYPE_CHECKING:
@@ -38,10 +39,9 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], 
     return apply
 
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 CODEC = _options(
-    click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True),
-    click.option("--model", metavar="NAME|FILE", help="A released model or a weights file."),
+    DEVICE,
+    MODEL,
     click.option("--workers", type=click.IntRange(1), help="Threads that read, decode and write files."),
     AS_JSON,
 )
@@ -50,13 +50,7 @@ CREATION = _options(
     click.option("--bpp", type=float, help="Bits per pixel of every picture, at most."),
     click.option("--psnr", type=float, metavar="DB", help="PSNR of every picture, at least."),
     click.option("--min-psnr", type=float, metavar="DB", help="Keep pictures that would be worse as they are."),
-    click.option(
-        "--effort",
-        type=click.IntRange(0, 100),
-        default=0,
-        show_default=True,
-        help="Steps of a search for smaller files.",
-    ),
+    EFFORT,
     click.option(
         "--others",
         default="keep",

@@ -25,6 +25,7 @@ from aecodec import archive_cli, container, files
 from aecodec.benchmark.command import benchmark
 from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
+from aecodec.options import AS_JSON, DEVICE, EFFORT, MODEL
 
 PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
 
@@ -140,8 +141,8 @@ def _file_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("-o", "--output", metavar="FILE|DIR", help="Where results go; default: beside the inputs."),
             click.option("-r", "--recursive", is_flag=True, help="Go through folders."),
             click.option("-f", "--force", is_flag=True, help="Overwrite existing files."),
-            click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True),
-            click.option("--model", metavar="NAME|FILE", help="A released model or a weights file."),
+            DEVICE,
+            MODEL,
             click.option(
                 "--pixel-limit",
                 default=container.DEFAULT_PIXEL_LIMIT,
@@ -176,9 +177,7 @@ def _file_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--size", type=_Size(), metavar="SIZE", help="Size of each file, at most: 200kB, 1.5MB, 64KiB.")
 @click.option("--psnr", type=float, metavar="DB", help="PSNR (RGB) of each picture, at least.")
 @click.option("--min-psnr", type=float, metavar="DB", help="Raise the quality where a picture would be worse.")
-@click.option(
-    "--effort", type=click.IntRange(0, 100), default=0, show_default=True, help="Steps of a search for smaller files."
-)
+@EFFORT
 @_file_options
 def compress(
     photos: Sequence[Path],
@@ -241,7 +240,7 @@ def decompress(
 
 @main.command()
 @click.argument("file", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@AS_JSON
 def info(file: Path, as_json: bool) -> None:
     """Show what an .aec file says of itself, after verifying its checksums. Needs no network."""
     try:
@@ -267,9 +266,9 @@ def info(file: Path, as_json: bool) -> None:
 @main.command(epilog=_examples("aecodec compare photo.png photo.aec", "aecodec compare --json photo.png photo.webp"))
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True)
-@click.option("--model", metavar="NAME|FILE", help="A released model or a weights file.")
+@AS_JSON
+@DEVICE
+@MODEL
 def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> None:
     """Show how far picture B is from picture A: PSNR, MS-SSIM, and bits per pixel of both files. Alpha is left out."""
     import numpy as np
@@ -316,7 +315,7 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
 @click.option("--batch", type=int, help="Patches per step.")
 @click.option("--patch", type=int, help="Side of the patches, a multiple of 64 pixels.")
 @click.option("--report-every", default=500, show_default=True, metavar="STEPS")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True)
+@DEVICE
 @click.option("--threads", type=int, help="CPU threads.")
 def train(
     data: Sequence[Path],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aecodec.errors import AecodecError
+from aecodec.options import MODEL
 
 if TYPE_CHECKING:
     from aecodec.benchmark.codecs import Peer
@@ -52,7 +53,7 @@ class _Qualities(click.ParamType):
 )
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes; disturb the times.")
 @click.option("--anchor", metavar="NAME", help="Compare to this codec; default: jpeg.")
-@click.option("--model", metavar="NAME|FILE", help="A released model or a weights file.")
+@MODEL
 def benchmark(
     photos: Sequence[Path],
     output: Path,

@@ -237,9 +237,8 @@ class _Store:
             if record["codec"] == peer.name and all(record.pop(k, None) == v for k, v in self._key(peer).items()):
                 measurement = Measurement(**{**record, "image": photo.name})
                 if measurement.quality in peer.qualities and all(name in measurement.scores for name in metrics):
-                    scores = {
-                        name: measurement.scores[name] for name in metrics
-                    }  # an earlier run may have asked for more
+                    # An earlier run may have asked for more.
+                    scores = {name: measurement.scores[name] for name in metrics}
                     known[measurement.quality] = replace(measurement, scores=scores)
         return known
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import math
 import os
 import signal
 import threading
@@ -191,7 +192,7 @@ def train(
     matrices = muon_matrices(model)
     optimisers = build_optimisers(model, matrices)
     step, seconds, decaying = 0, 0.0, None
-    mean_norm, skips = torch.zeros((), device=device), torch.zeros((), device=device)
+    mean_norm, skips = 0.0, 0
     if state is not None:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
@@ -202,8 +203,7 @@ def train(
         if state["cuda_rng"] is not None and device != "cpu":
             torch.cuda.set_rng_state(state["cuda_rng"])
         step, seconds, decaying = state["step"], state["seconds"], state.get("decay")
-        mean_norm.copy_(state["mean_norm"])
-        skips.copy_(state["skips"])
+        mean_norm, skips = float(state["mean_norm"]), int(state["skips"])  # tensors in older checkpoints
         say(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
@@ -232,8 +232,8 @@ def train(
                 "cuda_rng": torch.cuda.get_rng_state() if device != "cpu" else None,
                 "step": step,
                 "seconds": seconds,
-                "mean_norm": mean_norm.cpu(),
-                "skips": skips.cpu(),
+                "mean_norm": mean_norm,
+                "skips": skips,
                 "decay": decaying,
             },
             path,
@@ -241,7 +241,7 @@ def train(
 
     def report(loss: float, rate: float) -> None:
         rows = validate(average, held_out, prices=prices)
-        line = f"step {step}  {seconds / 60:.1f} min  {rate:.1f} patches/s  loss {loss:.3f}  skipped {int(skips)}"
+        line = f"step {step}  {seconds / 60:.1f} min  {rate:.1f} patches/s  loss {loss:.3f}  skipped {skips}"
         say(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
         log = run / f"{path.stem}.csv"
         fresh = not log.exists()
@@ -251,7 +251,7 @@ def train(
                 names = [f"{key}@{at}" for at in VALIDATION_POSITIONS for key in ("bpp", "psnr", "J")]
                 writer.writerow(["step", "seconds", "patches_per_second", "loss", "skipped", *names])
             values = [f"{r[key]:.5f}" for r in rows for key in ("bpp", "psnr", "J")]
-            writer.writerow([step, f"{seconds:.1f}", f"{rate:.2f}", f"{loss:.5f}", int(skips), *values])
+            writer.writerow([step, f"{seconds:.1f}", f"{rate:.2f}", f"{loss:.5f}", skips, *values])
         plot_run(run)
 
     started, before, losses = time.monotonic(), seconds, torch.zeros((), device=device)
@@ -277,9 +277,9 @@ def train(
 
             # A step whose gradient is ten times the usual is left out. Zero gradients would not do: all steps of Muon
             # have one size, so it would go on in the direction of its momentum.
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            if torch.isfinite(norm) and (norm < 10 * mean_norm or mean_norm == 0):
-                mean_norm = norm if mean_norm == 0 else torch.lerp(mean_norm, norm, 0.02)
+            norm = float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            if math.isfinite(norm) and (norm < 10 * mean_norm or mean_norm == 0):
+                mean_norm = norm if mean_norm == 0 else mean_norm + 0.02 * (norm - mean_norm)
                 for kernel, matrix in matrices:
                     matrix.grad = None if kernel.grad is None else kernel.grad.permute(0, 2, 3, 1).flatten(1)
                 for optimiser in optimisers:
