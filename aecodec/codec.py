@@ -31,9 +31,6 @@ from aecodec.weights import DEFAULT, Model, load_released, released_name
 
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
-ANALYSIS_HALO = 96  # pixels around a tile that its latents depend on: 88 by the kernels of `Analysis`, in whole latents
-SYNTHESIS_HALO = 6  # latents around a tile that its pixels depend on: 84 pixels by the kernels of `Synthesis`
-PIXEL_HALO = 2  # of these, latents that the layers at 1/8 and the filter depend on: 20 pixels
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
@@ -172,9 +169,8 @@ class Codec:
         tiles = [_tiles(header) for header in headers]
         strips = [(p, numbers) for p in range(len(pictures)) for numbers in _strips(tiles[p])]
         boxes = [_union([tiles[p][t] for t in numbers]) for p, numbers in strips]
-        windows = [
-            _window(box, headers[p].padded_size, ANALYSIS_HALO) for (p, _), box in zip(strips, boxes, strict=True)
-        ]
+        halo = self.model.network.config.analysis_halo
+        windows = [_window(box, headers[p].padded_size, halo) for (p, _), box in zip(strips, boxes, strict=True)]
         shapes = [(_inside(box, window), _size(window)) for box, window in zip(boxes, windows, strict=True)]
         for batch in _batches(shapes):
             inside, size = shapes[batch[0]]
@@ -227,8 +223,9 @@ class Codec:
 
             jobs = []
             for part in active:
+                config = part.model.network.config
                 for box in part.strips(row):
-                    outer, inner = part.window(box, SYNTHESIS_HALO), part.window(box, PIXEL_HALO)
+                    outer, inner = part.window(box, config.synthesis_halo), part.window(box, config.pixel_halo)
                     jobs.append((part, box, outer, inner, _in_latents(_inside(inner, outer))))
             for batch in _batches([((part.key, inside), _size(outer)) for part, _, outer, _, inside in jobs]):
                 places = [jobs[j] for j in batch]
@@ -338,7 +335,7 @@ class _Part:
 
     def advance(self, row: int) -> list[int]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
-        needed = self._touched(self.window(_union(self.rows[row]), SYNTHESIS_HALO))
+        needed = self._touched(self.window(_union(self.rows[row]), self.model.network.config.synthesis_halo))
         self.latents = {number: self.latents[number] for number in needed if number in self.latents}
         for number in self.file.lost.intersection(needed):
             self.latents[number] = self._no_latents(number)

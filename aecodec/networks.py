@@ -6,6 +6,7 @@ is the same thing as the networks see it, 0..1 along the learned rows of gains a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +44,32 @@ class ModelConfig:
     channels_8: int = 128  # residual blocks at 1/8 of the resolution
     blocks_8: int = 1
     channels_16: int = 192  # residual blocks at 1/16 of the resolution
-    blocks_16: int = 2
+    blocks_16: int = 2  # of the synthesis
+    analysis_blocks_16: int = 2
     hyper_channels: int = 96
     trunk_channels: int = 128  # integer network from z_hat to the scale indices
     context_channels: int = 160
     filter_channels: int = 0  # of the filter at 1/2 of the resolution; 0, as before aec1-3: no filter
+    filter_layers: int = 1  # 3x3 layers between its first and its last
     rows: int = 12  # learned qualities; in between, gains and biases are interpolated
     lambda_min: float = 0.0005  # quality 1, bits per pixel per squared 8-bit level
     lambda_max: float = 0.3  # quality 100
+
+    @property
+    def analysis_halo(self) -> int:
+        """Pixels around a tile that its latents depend on, in whole latents: a 3x3 kernel at 1/8 reaches 8 pixels."""
+        return STRIDE * math.ceil((8 * (2 * self.blocks_8 + 1) + 16 * 2 * self.analysis_blocks_16) / STRIDE)
+
+    @property
+    def pixel_halo(self) -> int:
+        """Latents around a tile that the layers of the synthesis at 1/8 and the filter depend on."""
+        filtered = 2 * (1 + self.filter_layers) if self.filter_channels else 0
+        return math.ceil((8 * 2 * self.blocks_8 + filtered) / STRIDE)
+
+    @property
+    def synthesis_halo(self) -> int:
+        """Latents around a tile that its pixels depend on."""
+        return self.pixel_halo + 2 * self.blocks_16
 
 
 def rate_distortion_lambda(config: ModelConfig, position: Tensor) -> Tensor:
@@ -134,7 +153,7 @@ class Analysis(nn.Module):
             nn.Conv2d(3 * 64, config.channels_8, 1),
             *(ResidualBlock(config.channels_8) for _ in range(config.blocks_8)),
             nn.Conv2d(config.channels_8, config.channels_16, 3, stride=2, padding=1),
-            *(ResidualBlock(config.channels_16) for _ in range(config.blocks_16)),
+            *(ResidualBlock(config.channels_16) for _ in range(config.analysis_blocks_16)),
             nn.Conv2d(config.channels_16, config.latent_channels, 1),
         )
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
@@ -286,10 +305,16 @@ class Filter(nn.Module):
         self.log_first_gain = nn.Parameter(torch.zeros(config.rows, c))
         self.first_bias = nn.Parameter(torch.zeros(config.rows, c))
         self.second = nn.Conv2d(c, c, 3, padding=1)
+        self.more = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _ in range(config.filter_layers - 1))
         self.last = nn.Conv2d(c, 12, 1)
         with torch.no_grad():  # a start that is blind to brightness and changes nothing
             weight = self.first.weight.view(c, 3, 4, 9)
             weight.sub_(weight.mean((2, 3), keepdim=True))
+            for layer in self.more:  # near the identity, which the ReLU before it leaves as it is
+                assert isinstance(layer, nn.Conv2d)
+                layer.weight.mul_(0.1)
+                layer.weight[range(c), range(c), 1, 1] += 1
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
@@ -299,8 +324,10 @@ class Filter(nn.Module):
         x = self.first((pixels / step).to(_dtype(self.first)))
         gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None].to(x.dtype)
         bias = interpolate_rows(self.first_bias, position)[:, :, None, None].to(x.dtype)
-        x = F.relu_(torch.addcmul(bias, x, gain))
-        return step * self.last(F.relu_(self.second(x)))
+        x = F.relu_(self.second(F.relu_(torch.addcmul(bias, x, gain))))
+        for layer in self.more:
+            x = F.relu_(layer(x))
+        return step * self.last(x)
 
 
 class Synthesis(nn.Module):

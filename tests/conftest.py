@@ -21,6 +21,8 @@ SMALL = ModelConfig(
     trunk_channels=16,
     context_channels=16,
     filter_channels=8,
+    filter_layers=3,
+    analysis_blocks_16=1,
     rows=4,
 )
 

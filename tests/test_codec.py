@@ -15,7 +15,7 @@ from reference_decoder import ReferenceModel
 import aecodec.codec
 from aecodec import AecodecError, FormatError, LimitError, ModelError, container
 from aecodec.codec import Codec, symbols_of_tiles
-from aecodec.networks import Aec1, network_input
+from aecodec.networks import Aec1, ModelConfig, network_input
 from aecodec.picture import pad
 from aecodec.training.export import PRIORS, fit_tables
 from aecodec.weights import Model, save_model
@@ -65,7 +65,7 @@ def test_tiles_leave_no_seams(codec: Codec, photo: np.ndarray, monkeypatch: pyte
     network = codec.model.network
     whole = network.analysis(x)
     rows, columns = slice(0, 64), slice(64, 128)
-    window = aecodec.codec._window((rows, columns), (128, 192), aecodec.codec.ANALYSIS_HALO)
+    window = aecodec.codec._window((rows, columns), (128, 192), network.config.analysis_halo)
     part = network.analysis(network_input(pad(photo, (128, 192))[:, :, window[0], window[1]]))
     inside = aecodec.codec._in_latents(aecodec.codec._inside((rows, columns), window))
     torch.testing.assert_close(part[:, :, inside[0], inside[1]], whole[:, :, 0:4, 4:8], atol=1e-4, rtol=1e-4)
@@ -78,7 +78,7 @@ def test_tiles_leave_no_seams(codec: Codec, photo: np.ndarray, monkeypatch: pyte
     one, many = (np.asarray(codec.decompress(d)).astype(float) for d in (data, tiled))
     assert abs(psnr(photo, one) - psnr(photo, many)) < 0.3
     # Synthesis by windows is synthesis of the whole: the same latents, with windows as large as the picture.
-    monkeypatch.setattr(aecodec.codec, "SYNTHESIS_HALO", 100)
+    monkeypatch.setattr(ModelConfig, "synthesis_halo", 100)
     assert np.abs(many - np.asarray(codec.decompress(tiled))).max() <= 1
 
 
@@ -87,7 +87,7 @@ def test_halos_cover_the_receptive_fields(codec: Codec) -> None:
     network = codec.model.network
     x = torch.zeros(1, 3, 512, 512, dtype=torch.uint8)
     changed = x.clone()
-    edge = 256 - aecodec.codec.ANALYSIS_HALO
+    edge = 256 - network.config.analysis_halo
     changed[:, :, :edge] = 255
     difference = (network.analysis(network_input(x)) - network.analysis(network_input(changed))).abs()
     assert difference[:, :, 256 // 16 :].max() == 0
@@ -98,10 +98,10 @@ def test_halos_cover_the_receptive_fields(codec: Codec) -> None:
     f = torch.randint(0, 255, (1, config.trunk_channels, 32, 32)).float()
     position = torch.tensor([0.5])
     other = y.clone()
-    other[:, :, : 16 - aecodec.codec.SYNTHESIS_HALO] += 3
+    other[:, :, : 16 - config.synthesis_halo] += 3
     a, b = (network.synthesis(v, v * network.decoder_gain(position), f, position) for v in (y, other))
     assert torch.equal(a[:, :, 128:], b[:, :, 128:])
-    halo = aecodec.codec.PIXEL_HALO
+    halo = config.pixel_halo
     inside = slice(16 - halo, 32), slice(0, 32)
     part = network.synthesis(y, y * network.decoder_gain(position), f, position, inside)
     torch.testing.assert_close(part[:, :, 8 * halo :], a[:, :, 128:], atol=1e-5, rtol=1e-5)
