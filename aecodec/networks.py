@@ -103,6 +103,26 @@ def regroup(x: Tensor) -> Tensor:
     return x.reshape(b, 4 * h, 4 * w, 12).permute(0, 3, 1, 2)
 
 
+def blocks_of_pixels(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """layer(x), a 1x1 convolution to blocks of 8x8 or 16x16 pixels, as pixels unshuffled by 2, in channels_last memory.
+
+    Its output channels are ordered as by `unshuffle(., 8)`, or that and `unshuffle(., 2)`. x: (B, C, h, w). Returns
+    (B, 12, 4 h, 4 w) or (B, 12, 8 h, 8 w). The weights are put in order rather than the result, so that whole rows of
+    a block are copied: 1 instead of 9 ms for a megapixel.
+    """
+    d = math.isqrt(layer.out_channels // (3 * 64))
+
+    def by_rows(parameter: Tensor) -> Tensor:
+        ordered = parameter.reshape(3, 4, 2, 4, 2, d, d, -1).permute(5, 1, 6, 3, 0, 2, 4, 7)
+        return ordered.reshape(parameter.shape)
+
+    x = F.conv2d(x, by_rows(layer.weight), None if layer.bias is None else by_rows(layer.bias))
+    b, _, h, w = x.shape
+    rows = 4 * d
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, rows, rows * 12).transpose(2, 3)
+    return x.reshape(b, rows * h, rows * w, 12).permute(0, 3, 1, 2)
+
+
 def network_input(pixels: Tensor) -> Tensor:
     """pixels: (B, 3, H, W) uint8, H and W multiples of 8. Returns (B, 192, H/8, W/8) float32 in -0.5..0.5."""
     return unshuffle(pixels, 8).float().div_(255).sub_(0.5)
@@ -372,13 +392,9 @@ class Synthesis(nn.Module):
         x = self.blocks_16(x)[:, :, rows, columns]
         dequantised = dequantised[:, :, rows, columns]
         x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias).to(dtype))
-        correction, gain = self.last(x), row(self.log_output_gain).exp()
-        if self.training:
-            blocks = shuffle(self.linear(dequantised).float(), 2) + gain * correction.float()
-        else:  # the same without the copy of `shuffle`, and in place
-            weight = self.linear.weight.view(-1, 2, 2, dequantised.shape[1]).permute(3, 0, 1, 2)
-            blocks = F.conv_transpose2d(dequantised, weight, stride=2).float().add_(correction.mul_(gain.to(dtype)))
-        pixels = regroup(blocks)
+        gain = row(self.log_output_gain).exp()
+        correction = blocks_of_pixels(self.last, x).float()
+        pixels = torch.addcmul(blocks_of_pixels(self.linear, dequantised).float(), correction, gain)
         return pixels if self.filter is None else pixels + self.filter(pixels, gain, position)
 
 
