@@ -131,22 +131,18 @@ def counting(macs: Counter[str]) -> Iterator[None]:
     """Counts the multiply-accumulates of every convolution, by dtype."""
     from torch.nn import functional
 
-    originals = functional.conv2d, functional.conv_transpose2d
+    original = functional.conv2d
 
     def conv2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
-        result = originals[0](x, weight, *args, **options)
+        result = original(x, weight, *args, **options)
         macs[_name(weight.dtype)] += result[:, 0].numel() * weight.numel()
         return result
 
-    def conv_transpose2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
-        macs[_name(weight.dtype)] += x[:, 0].numel() * weight.numel()
-        return originals[1](x, weight, *args, **options)
-
-    functional.conv2d, functional.conv_transpose2d = conv2d, conv_transpose2d
+    functional.conv2d = conv2d
     try:
         yield
     finally:
-        functional.conv2d, functional.conv_transpose2d = originals
+        functional.conv2d = original
 
 
 def convolution_rate(dtype: str, device: str, seconds: float) -> float:
