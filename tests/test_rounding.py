@@ -59,7 +59,8 @@ def test_a_search_lowers_the_cost_of_whole_and_of_tiled_pictures(
     photo: np.ndarray, tile: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec = Codec("cpu")  # of the released model: with the small one a search has little to gain
-    picture = np.tile(photo, (4, 4, 1))[:, :512]  # tiles are searched one by one: very small ones would be mostly border
+    # Tiles are searched one by one: very small ones would be mostly border.
+    picture = np.tile(photo, (4, 4, 1))[:, :512]
     if tile:
         monkeypatch.setattr(aecodec.codec, "TILE", tile)
         monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", tile * tile)
