@@ -101,7 +101,8 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return  # another C library
-    trim_threshold, mmap_threshold = -1, -3
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8
+    mallopt(arena_max, 1)  # what one thread frees, another can have
     if mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25):  # older ones allow no more than this
         mallopt(trim_threshold, 2**30)
 

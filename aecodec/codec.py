@@ -7,11 +7,14 @@ decoding   file -> entropy decoder -> hyper latents -> scale indices -> symbols 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +35,7 @@ from aecodec.weights import DEFAULT, Model, load_released, released_name
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
+WORKERS = 2  # parts of pictures that are compressed at the same time: the network works on one, the coder on another
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
 EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
@@ -111,10 +115,11 @@ class Codec:
             return self.compress_batch([image], DEFAULT_QUALITY if quality is None else quality, effort)[0]
         check_effort(effort)
         picture = load(image)
-        analysed = list(self._analyse([picture]))  # once for all qualities
+        latents = list(_in_parallel(self._analyses([picture])))  # once for all qualities
+        kept: list[Callable[[], list[_Latents]]] = [partial(list, tiles) for tiles in latents]
 
         def encode(hundredths: int) -> bytes:
-            return self._write([picture], analysed, hundredths, effort)[0]
+            return self._write([picture], kept, hundredths, effort)[0]
 
         def fidelity(data: bytes) -> float:
             (decoded,) = self._read([container.read(data, self.pixel_limit)], [None])
@@ -129,8 +134,8 @@ class Codec:
         """Several pictures at once; tiles of equal shape share passes through the network. See `compress`."""
         hundredths = rate.hundredths(quality)
         check_effort(effort)
-        pictures = [load(image) for image in images]
-        return self._write(pictures, self._analyse(pictures), hundredths, effort)
+        pictures = list(_in_parallel([partial(load, image) for image in images]))
+        return self._write(pictures, self._analyses(pictures), hundredths, effort)
 
     @_memory_errors()
     def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:
@@ -161,40 +166,54 @@ class Codec:
         (picture,) = self._read([file], [region])
         return to_image(picture), damage
 
-    def _analyse(self, pictures: Sequence[Picture]) -> Iterator[tuple[list[_Place], Tensor]]:
-        """The latents of all tiles before gain, (B, M, h, w) in batches of equal shape, and whose they are."""
-        for picture in pictures:
+    def _analyses(self, pictures: Sequence[Picture]) -> list[Callable[[], list[_Latents]]]:
+        """What there is to do to get the latents of all tiles: calls of `_analyse`, independent of each other."""
+        strips = []
+        for p, picture in enumerate(pictures):
             container.check_limit(picture.width, picture.height, self.pixel_limit)
-        headers = [self._header(picture, QUALITY_MIN) for picture in pictures]
-        tiles = [_tiles(header) for header in headers]
-        strips = [(p, numbers) for p in range(len(pictures)) for numbers in _strips(tiles[p])]
-        boxes = [_union([tiles[p][t] for t in numbers]) for p, numbers in strips]
-        halo = self.model.network.config.analysis_halo
-        windows = [_window(box, headers[p].padded_size, halo) for (p, _), box in zip(strips, boxes, strict=True)]
-        shapes = [(_inside(box, window), _size(window)) for box, window in zip(boxes, windows, strict=True)]
-        for batch in _batches(shapes):
-            inside, size = shapes[batch[0]]
-            pixels = torch.cat([pad(pictures[strips[j][0]].colour[windows[j]], size) for j in batch])
-            whole = self._latents(pixels, inside)
-            p, numbers = strips[batch[0]]
-            for k, t in enumerate(numbers):  # strips of equal shape are divided equally
-                _, columns = _in_latents(_inside(tiles[p][t], boxes[batch[0]]))
-                latents = whole[:, :, :, columns].contiguous(memory_format=torch.channels_last)
-                yield [(strips[j][0], strips[j][1][k]) for j in batch], latents
+            header = self._header(picture, QUALITY_MIN)
+            tiles = _tiles(header)
+            for numbers in _strips(tiles):
+                boxes = [tiles[t] for t in numbers]
+                window = _window(_union(boxes), header.padded_size, self.model.network.config.analysis_halo)
+                strips.append(_Strip([(p, t) for t in numbers], boxes, window))
+        shapes = [(_inside(_union(strip.boxes), strip.window), _size(strip.window)) for strip in strips]
+        return [partial(self._analyse, pictures, [strips[j] for j in batch]) for batch in _batches(shapes)]
+
+    def _analyse(self, pictures: Sequence[Picture], strips: Sequence[_Strip]) -> list[_Latents]:
+        """The latents of the tiles of strips of equal shape."""
+        _, boxes, window = strips[0]
+        whole = _union(boxes)
+        pixels = [pad(pictures[strip.places[0][0]].colour[strip.window], _size(window)) for strip in strips]
+        latents = self._latents(torch.cat(pixels), _inside(whole, window))
+        result = []
+        for k, box in enumerate(boxes):  # strips of equal shape are divided equally
+            _, columns = _in_latents(_inside(box, whole))
+            own = latents[:, :, :, columns].contiguous(memory_format=torch.channels_last)
+            result.append(([strip.places[k] for strip in strips], own))
+        return result
 
     def _write(
-        self, pictures: Sequence[Picture], analysed: Iterable[tuple[list[_Place], Tensor]], quality: int, effort: int
+        self, pictures: Sequence[Picture], analyses: Sequence[Callable[[], list[_Latents]]], quality: int, effort: int
     ) -> list[bytes]:
-        """Files of what `_analyse` found, at a quality in hundredths."""
+        """Files of what `_analyses` returns, at a quality in hundredths."""
         headers = [self._header(picture, quality) for picture in pictures]
         tiles = [_tiles(header) for header in headers]
+
+        def encode(analyse: Callable[[], list[_Latents]]) -> list[tuple[_Place, bytes]]:
+            result: list[tuple[_Place, bytes]] = []
+            for places, latents in analyse():
+                pixels = None
+                if effort:
+                    boxes = [(pictures[p].colour, tiles[p][t]) for p, t in places]
+                    pixels = torch.cat([pad(colour[box], _size(box)) for colour, box in boxes])
+                result += zip(places, self._encode(latents, quality, pixels, effort), strict=True)
+            return result
+
         payloads = [[b""] * len(boxes) for boxes in tiles]
-        for places, latents in analysed:
-            pixels = None
-            if effort:
-                size = _size(tiles[places[0][0]][places[0][1]])
-                pixels = torch.cat([pad(pictures[p].colour[tiles[p][t]], size) for p, t in places])
-            for (p, t), payload in zip(places, self._encode(latents, quality, pixels, effort), strict=True):
+        workers = 1 if effort else WORKERS  # a search gains nothing by it and takes twice the memory
+        for coded in _in_parallel([partial(encode, analyse) for analyse in analyses], workers):
+            for (p, t), payload in coded:
                 payloads[p][t] = payload
         return [
             container.write(File(header, _chunks(picture), payload))
@@ -301,6 +320,30 @@ def check_effort(effort: int) -> None:
 Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
 Box = tuple[slice, slice]  # rows and columns
 _Place = tuple[int, int]  # number of a picture and of a tile in it
+_T = TypeVar("_T")
+_Latents = tuple[list[_Place], Tensor]  # of tiles of equal shape, before gain: (B, M, h, w), and whose they are
+
+
+class _Strip(NamedTuple):
+    """Neighbouring tiles that are analysed in one piece: whose they are, where, and the window with their halo."""
+
+    places: list[_Place]
+    boxes: list[Box]
+    window: Box
+
+
+def _in_parallel(jobs: Sequence[Callable[[], _T]], workers: int = WORKERS) -> Iterator[_T]:
+    """Results of jobs in their order, computed by workers which share the threads of torch."""
+    threads = torch.get_num_threads()
+    workers = min(workers, len(jobs), threads)
+    if workers < 2:
+        yield from (job() for job in jobs)
+        return
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+            yield from pool.map(lambda job: job(), jobs)
+    finally:
+        torch.set_num_threads(threads)  # what a worker sets is also the default of threads begun later
 
 
 class _Part:

@@ -19,8 +19,9 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -75,12 +76,14 @@ def best(function: Callable[[], object], seconds: float = SECONDS) -> float:
 
 
 class Stopwatch:
-    """Seconds spent in each stage, without those of stages called from within it."""
+    """Seconds spent in each stage, without those of stages called from within it. Where workers share the threads of
+    torch, theirs count by their share."""
 
-    def __init__(self, synchronise: Callable[[], object]):
+    def __init__(self, synchronise: Callable[[], object], share: Callable[[], float]):
         self.seconds: Counter[str] = Counter()
-        self._synchronise = synchronise
-        self._inner = [0.0]  # seconds in stages, at each depth of nesting
+        self._synchronise, self._share = synchronise, share
+        self._inner: defaultdict[int, list[float]] = defaultdict(lambda: [0.0])  # of a thread: seconds in stages,
+        self._lock = threading.Lock()  # at each depth of nesting
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -100,15 +103,17 @@ class Stopwatch:
         def wrapped(*args: Any, **options: Any) -> Any:
             self._synchronise()
             started = time.perf_counter()
-            self._inner.append(0.0)
+            inner = self._inner[threading.get_ident()]
+            inner.append(0.0)
             try:
                 result = function(*args, **options)
                 self._synchronise()
                 return result
             finally:
                 elapsed = time.perf_counter() - started
-                self.seconds[stage] += elapsed - self._inner.pop()
-                self._inner[-1] += elapsed
+                with self._lock:
+                    self.seconds[stage] += (elapsed - inner.pop()) * self._share()
+                inner[-1] += elapsed
 
         return wrapped
 
@@ -205,7 +210,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     fastest: tuple[float, Counter[str]] = (float("inf"), Counter())
     spent, repetitions = 0.0, 0
     while spent < args.seconds or repetitions < 2:  # the first one prepares convolutions of new shapes
-        watch = Stopwatch(synchronise)
+        watch = Stopwatch(synchronise, lambda: torch.get_num_threads() / args.threads)
         result = None  # two results at once would be counted as memory
         before = time.perf_counter()
         with watch.running():

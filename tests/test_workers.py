@@ -44,6 +44,15 @@ def test_threads_share_a_codec(codec: Codec, photo: np.ndarray, two_threads: Non
     assert together == alone
 
 
+def test_one_thread_or_two_make_the_same_file(codec: Codec, photo: np.ndarray, two_threads: None) -> None:
+    large = np.tile(photo, (12, 15, 1))  # tiles in two rows
+    batch = [photo[y : y + 64] for y in range(3)] + [large]
+    shared = codec.compress_batch(batch)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    assert codec.compress_batch(batch) == shared
+
+
 class Pictures(Dataset):
     def __init__(self, codec: Codec, files: list[bytes]):
         self.codec, self.files = codec, files
