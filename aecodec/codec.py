@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
 WORKERS = 2  # parts of pictures that are compressed at the same time: the network works on one, the coder on another
+MAX_IMBALANCE = 1.1  # the longest of the workers' times over their mean; with more, working one by one is faster
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
 EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
@@ -115,8 +116,10 @@ class Codec:
             return self.compress_batch([image], DEFAULT_QUALITY if quality is None else quality, effort)[0]
         check_effort(effort)
         picture = load(image)
-        latents = list(_in_parallel(self._analyses([picture])))  # once for all qualities
-        kept: list[Callable[[], list[_Latents]]] = [partial(list, tiles) for tiles in latents]
+        analysed = _in_parallel(self._analyses([picture]))  # once for all qualities
+        kept: list[_Job[list[_Latents]]] = [
+            _Job(sum(latents.numel() for _, latents in tiles), partial(list, tiles)) for tiles in analysed
+        ]
 
         def encode(hundredths: int) -> bytes:
             return self._write([picture], kept, hundredths, effort)[0]
@@ -134,7 +137,7 @@ class Codec:
         """Several pictures at once; tiles of equal shape share passes through the network. See `compress`."""
         hundredths = rate.hundredths(quality)
         check_effort(effort)
-        pictures = list(_in_parallel([partial(load, image) for image in images]))
+        pictures = list(_in_parallel([_Job(1, partial(load, image)) for image in images]))
         return self._write(pictures, self._analyses(pictures), hundredths, effort)
 
     @_memory_errors()
@@ -166,7 +169,7 @@ class Codec:
         (picture,) = self._read([file], [region])
         return to_image(picture), damage
 
-    def _analyses(self, pictures: Sequence[Picture]) -> list[Callable[[], list[_Latents]]]:
+    def _analyses(self, pictures: Sequence[Picture]) -> list[_Job[list[_Latents]]]:
         """What there is to do to get the latents of all tiles: calls of `_analyse`, independent of each other."""
         strips = []
         for p, picture in enumerate(pictures):
@@ -178,7 +181,11 @@ class Codec:
                 window = _window(_union(boxes), header.padded_size, self.model.network.config.analysis_halo)
                 strips.append(_Strip([(p, t) for t in numbers], boxes, window))
         shapes = [(_inside(_union(strip.boxes), strip.window), _size(strip.window)) for strip in strips]
-        return [partial(self._analyse, pictures, [strips[j] for j in batch]) for batch in _batches(shapes)]
+        jobs = []
+        for batch in _batches(shapes):
+            height, width = shapes[batch[0]][1]
+            jobs.append(_Job(len(batch) * height * width, partial(self._analyse, pictures, [strips[j] for j in batch])))
+        return jobs
 
     def _analyse(self, pictures: Sequence[Picture], strips: Sequence[_Strip]) -> list[_Latents]:
         """The latents of the tiles of strips of equal shape."""
@@ -194,7 +201,7 @@ class Codec:
         return result
 
     def _write(
-        self, pictures: Sequence[Picture], analyses: Sequence[Callable[[], list[_Latents]]], quality: int, effort: int
+        self, pictures: Sequence[Picture], analyses: Sequence[_Job[list[_Latents]]], quality: int, effort: int
     ) -> list[bytes]:
         """Files of what `_analyses` returns, at a quality in hundredths."""
         headers = [self._header(picture, quality) for picture in pictures]
@@ -212,7 +219,7 @@ class Codec:
 
         payloads = [[b""] * len(boxes) for boxes in tiles]
         workers = 1 if effort else WORKERS  # a search gains nothing by it and takes twice the memory
-        for coded in _in_parallel([partial(encode, analyse) for analyse in analyses], workers):
+        for coded in _in_parallel([_Job(job.size, partial(encode, job.run)) for job in analyses], workers):
             for (p, t), payload in coded:
                 payloads[p][t] = payload
         return [
@@ -324,6 +331,14 @@ _T = TypeVar("_T")
 _Latents = tuple[list[_Place], Tensor]  # of tiles of equal shape, before gain: (B, M, h, w), and whose they are
 
 
+@dataclass(frozen=True)
+class _Job(Generic[_T]):
+    """Something to do, and how much it is, in pixels."""
+
+    size: int
+    run: Callable[[], _T]
+
+
 class _Strip(NamedTuple):
     """Neighbouring tiles that are analysed in one piece: whose they are, where, and the window with their halo."""
 
@@ -332,16 +347,21 @@ class _Strip(NamedTuple):
     window: Box
 
 
-def _in_parallel(jobs: Sequence[Callable[[], _T]], workers: int = WORKERS) -> Iterator[_T]:
-    """Results of jobs in their order, computed by workers which share the threads of torch."""
+def _in_parallel(jobs: Sequence[_Job[_T]], workers: int = WORKERS) -> Iterator[_T]:
+    """Results of jobs, larger ones first, computed by workers which share the threads of torch. Where jobs are so few
+    or so unequal that a worker would wait, they run one after the other with all threads."""
+    jobs = sorted(jobs, key=lambda job: -job.size)
     threads = torch.get_num_threads()
-    workers = min(workers, len(jobs), threads)
-    if workers < 2:
-        yield from (job() for job in jobs)
+    workers = min(workers, threads)
+    loads = [0] * workers
+    for job in jobs:  # as they will be taken: each by the worker that is free first
+        loads[loads.index(min(loads))] += job.size
+    if workers < 2 or workers * max(loads) > MAX_IMBALANCE * sum(loads):
+        yield from (job.run() for job in jobs)
         return
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-            yield from pool.map(lambda job: job(), jobs)
+            yield from pool.map(lambda job: job.run(), jobs)
     finally:
         torch.set_num_threads(threads)  # what a worker sets is also the default of threads begun later
 

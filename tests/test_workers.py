@@ -45,7 +45,7 @@ def test_threads_share_a_codec(codec: Codec, photo: np.ndarray, two_threads: Non
 
 
 def test_one_thread_or_two_make_the_same_file(codec: Codec, photo: np.ndarray, two_threads: None) -> None:
-    large = np.tile(photo, (12, 15, 1))  # tiles in two rows
+    large = np.tile(photo, (21, 14, 1))  # two equal strips of tiles
     batch = [photo[y : y + 64] for y in range(3)] + [large]
     shared = codec.compress_batch(batch)
     assert torch.get_num_threads() == 2
