@@ -147,6 +147,6 @@ class Decoder:
 
 def _groups(indices: Indices, reach: npt.NDArray[np.int32]) -> list[tuple[int, npt.NDArray[np.int64]]]:
     """(index, places) of every index that is coded, ascending; places ascending too."""
-    order = np.argsort(indices, kind="stable")  # what is not coded is sorted too: leaving it out takes longer
+    order = np.argsort(indices, kind="stable")  # leaving out what is not coded takes longer, unless it is most of all
     bounds = np.searchsorted(indices[order], np.arange(len(reach) + 1, dtype=indices.dtype))
     return [(i, order[start:end]) for i, (start, end) in enumerate(pairwise(bounds)) if end > start and reach[i]]

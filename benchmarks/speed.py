@@ -82,8 +82,9 @@ class Stopwatch:
     def __init__(self, synchronise: Callable[[], object], share: Callable[[], float]):
         self.seconds: Counter[str] = Counter()
         self._synchronise, self._share = synchronise, share
-        self._inner: defaultdict[int, list[float]] = defaultdict(lambda: [0.0])  # of a thread: seconds in stages,
-        self._lock = threading.Lock()  # at each depth of nesting
+        # Of each thread: seconds in stages, at each depth of nesting.
+        self._inner: defaultdict[int, list[float]] = defaultdict(lambda: [0.0])
+        self._lock = threading.Lock()
 
     @contextmanager
     def running(self) -> Iterator[None]:
