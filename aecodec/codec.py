@@ -25,6 +25,7 @@ from aecodec import container, rate
 from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
 from aecodec.entropy import Indices, Symbols
 from aecodec.errors import AecodecError, FormatError
+from aecodec.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.integer import POSITION_STEPS
 from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, regroup, scale_of_index, shuffle
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
@@ -278,9 +279,11 @@ class Codec:
     def _encode(self, latents: Tensor, quality: int, pixels: Tensor | None, effort: int) -> list[bytes]:
         """Payloads of tiles. See `symbols_of_latents`."""
         model = self.model
-        z, symbols, indices = symbols_of_latents(model, latents, quality, pixels, effort)
-        z_indices = _z_indices(model, z.shape[1:], quality)
-        return [model.tables.encode([(z[b], z_indices), (symbols[b], indices[b])]) for b in range(len(z))]
+        z, symbols, index, groups = symbols_of_latents(model, latents, quality, pixels, effort)
+        hyper, z_indices = _array(z, torch.int32), _z_indices(model, z.shape[1:], quality)
+        coded, tables = without_signs(symbols, groups), tables_of(index, groups)
+        tiles = zip(hyper, _array(coded, torch.int32), _array(tables, torch.uint8), strict=True)
+        return [model.tables.encode([(z, z_indices), (symbols, tables)]) for z, symbols, tables in tiles]
 
     @torch.inference_mode()
     def _decode(self, model: Model, payloads: Sequence[bytes], size: tuple[int, int], quality: int) -> Tensor:
@@ -294,12 +297,14 @@ class Codec:
         # An honest encoder stays within these bounds; a forged file must not leave the exact range.
         z_hat = torch.from_numpy(z.clip(-127, 127)).to(self.device, torch.float32, memory_format=torch.channels_last)
         features, index = model.scale_model(z_hat, position)
-        indices = index.to(torch.uint8).cpu().contiguous().numpy()
+        groups = _sign_groups(model, index)
+        indices = _array(tables_of(index, groups), torch.uint8)
         symbols = []
         for decoder, tile in zip(decoders, indices, strict=True):
             symbols.append(decoder.take(tile))
             decoder.finish()
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
+        r_hat = with_signs(r_hat, groups)
         scale = scale_of_index(index)
         entropy = model.network.entropy_model
         mask = first_pass_mask(index, torch.float32)
@@ -454,8 +459,9 @@ class _Part:
 
 
 def symbols_of_tiles(model: Model, x: Tensor, inside: Box, quality: int) -> tuple[Symbols, Symbols, Indices]:
-    """`symbols_of_latents` of `latents_of_tiles`."""
-    return symbols_of_latents(model, latents_of_tiles(model, x, inside), quality)
+    """`symbols_of_latents` of `latents_of_tiles`, without the groups."""
+    z, symbols, index, _ = symbols_of_latents(model, latents_of_tiles(model, x, inside), quality)
+    return _array(z, torch.int32), _array(symbols, torch.int32), _array(index, torch.uint8)
 
 
 @torch.inference_mode()
@@ -472,12 +478,13 @@ def latents_of_tiles(model: Model, x: Tensor, inside: Box) -> Tensor:
 @torch.inference_mode()
 def symbols_of_latents(
     model: Model, latents: Tensor, quality: int, pixels: Tensor | None = None, effort: int = 0
-) -> tuple[Symbols, Symbols, Indices]:
+) -> tuple[Tensor, Tensor, Tensor, list[Passes]]:
     """What is entropy-coded of a batch of tiles.
 
     latents: see `latents_of_tiles`. quality: hundredths. effort: steps of `rounding.search`, which needs the pixels of
     the tiles, (B, 3, H, W) uint8.
-    Returns hyper latents (B, hyper, h/4, w/4), symbols (B, M, h, w) and their scale indices of the same shape.
+    Returns hyper latents (B, hyper, h/4, w/4), symbols (B, M, h, w) and their scale indices of the same shape, all as
+    integers in float32, and the groups that hide signs, if the model hides any.
     """
     network = model.network
     position = _row_position(quality, len(latents), latents.device)
@@ -487,23 +494,28 @@ def symbols_of_latents(
     z_coded = model.prices[z_index, 1].isfinite()  # what is not coded arrives as 0
     z = network.entropy_model.hyper_latents(y).round().mul_(z_coded[:, None, None])
     features, index = model.scale_model(z, quality - QUALITY_MIN)
+    groups = _sign_groups(model, index)
     if effort:
         assert pixels is not None
         target = regroup(network_input(pixels.to(y.device)))
         with torch.inference_mode(mode=False):
-            y = search(network, y, features, index, model.prices, position, target, effort)
+            y = search(network, y, features, index, model.prices, position, target, effort, groups)
         worth = torch.full_like(worth, SEARCH_WORTH)
-    symbols, _ = round_latents(network, y, features, index, model.prices, worth)
+    symbols, _ = round_latents(network, y, features, index, model.prices, worth, groups)
+    return z, symbols, index, groups
 
-    def array(values: Tensor, dtype: torch.dtype) -> np.ndarray:
-        return values.to(dtype).cpu().contiguous().numpy()
 
-    return array(z, torch.int32), array(symbols, torch.int32), array(index, torch.uint8)
+def _array(values: Tensor, dtype: torch.dtype) -> np.ndarray:
+    return values.to(dtype).cpu().contiguous().numpy()
 
 
 def _z_indices(model: Model, shape: Sequence[int], quality: int) -> Indices:
     index = model.scale_model.z_scale_index(quality - QUALITY_MIN).to(torch.uint8).numpy()
     return np.broadcast_to(index[:, None, None], tuple(shape))
+
+
+def _sign_groups(model: Model, index: Tensor) -> list[Passes]:
+    return sign_groups(index) if model.network.config.hidden_signs else []
 
 
 def _row_position(quality: int, count: int, device: torch.device) -> Tensor:

@@ -1,7 +1,8 @@
 """Entropy coding: symbols and scale indices to bytes, and back.
 
 Nothing passes between the entropy model and the coder but a scale index and a symbol for each element. An index
-selects one of 64 tables of integer frequencies, which are stored with the weights. The coder is constriction's
+selects one of 64 tables of integer frequencies, which are stored with the weights; 64 more, made of these, are for the
+magnitudes of symbols whose signs are not coded. The coder is constriction's
 asymmetric numeral system (Duda, arXiv:1311.2540): 64-bit state, 32-bit words, 24-bit frequencies. Elements are
 grouped by index, so that each group is one vectorised call with one fixed model.
 """
@@ -19,6 +20,7 @@ from aecodec.errors import FormatError, ModelError
 
 FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
+TABLES = 64
 ESCAPE_TOP = 32767  # symbols are clamped to -32767..32767; what a table cannot hold follows as 16 bits
 
 Symbols = npt.NDArray[np.int32]
@@ -30,7 +32,8 @@ class Tables:
 
     frequencies: (sum of 2 reach + 2 over the tables whose reach is not 0,) int32, the tables one after the other.
     reach: (64,) int32. Table i holds the symbols -reach..reach and then the escape; its frequencies sum to 2^24. A
-    table of reach 0 holds no frequencies: its elements are always 0 and are not coded.
+    table of reach 0 holds no frequencies: its elements are always 0 and are not coded. Index 64 + i stands for table i
+    with both signs in one entry: its symbols are magnitudes, 0..reach and the escape.
 
     Raises ModelError if the tables do not fit these rules.
     """
@@ -39,10 +42,12 @@ class Tables:
         sizes = np.where(reach > 0, 2 * reach + 2, 0)
         if reach.min() < 0 or reach.max() > ESCAPE_TOP or sizes.sum() != len(frequencies):
             raise ModelError("frequency tables: sizes do not agree")
-        self.reach = reach
+        self.reach = np.tile(reach, 2)
+        self._lowest = np.concatenate([-reach, np.zeros_like(reach)])
         self.bits: list[npt.NDArray[np.float64] | None] = []
         self._models: list[constriction.stream.model.Categorical | None] = []
-        for table in np.split(frequencies, np.cumsum(sizes)[:-1]):
+        signed = np.split(frequencies, np.cumsum(sizes)[:-1])
+        for table in [*signed, *map(_without_signs, signed)]:
             if len(table) == 0:
                 self.bits.append(None)
                 self._models.append(None)
@@ -55,14 +60,14 @@ class Tables:
             self._models.append(constriction.stream.model.Categorical((table - 1).astype(np.float32), perfect=False))
 
     def estimate(self, symbols: Symbols, indices: Indices) -> float:
-        """Bits that these symbols cost by the tables, escapes included."""
+        """Bits that these symbols cost by the tables, escapes included. See `encode`."""
         total = 0.0
         for index, group in _groups(indices.ravel(), self.reach):
-            table, reach = self.bits[index], int(self.reach[index])
+            table, reach, lowest = self.bits[index], int(self.reach[index]), int(self._lowest[index])
             assert table is not None  # only coded groups are listed
             values = symbols.ravel()[group]
             outside = np.abs(values) > reach
-            total += float(table[np.where(outside, 2 * reach + 1, values + reach)].sum()) + 16 * int(outside.sum())
+            total += float(table[np.where(outside, reach + 1, values) - lowest].sum()) + 16 * int(outside.sum())
         return total
 
     def prices(self, top: int = 8) -> npt.NDArray[np.float32]:
@@ -72,8 +77,8 @@ class Tables:
         holds no symbols, never negative, 0 for k = 0.
         """
         magnitude = np.arange(top + 1)
-        result = np.full((len(self.reach), top + 1), np.inf, np.float32)
-        for index, bits in enumerate(self.bits):
+        result = np.full((TABLES, top + 1), np.inf, np.float32)
+        for index, bits in enumerate(self.bits[:TABLES]):
             if bits is not None:
                 reach = int(self.reach[index])
                 known = (bits[reach : 2 * reach + 1] + bits[reach::-1]) / 2  # of magnitudes 0..reach
@@ -84,7 +89,8 @@ class Tables:
     def encode(self, parts: Sequence[tuple[Symbols, Indices]]) -> bytes:
         """Encodes parts that will be decoded one after the other.
 
-        parts: pairs of arrays of equal shape, symbols (-32767..32767, 0 wherever the reach is 0) and indices (0..63).
+        parts: pairs of arrays of equal shape, symbols (-32767..32767, 0 wherever the reach is 0, not negative where the
+        index is above 63) and indices (0..127).
         """
         coder = constriction.stream.stack.AnsCoder()
         raw = constriction.stream.model.Uniform(1 << 16)
@@ -99,7 +105,7 @@ class Tables:
                     outside = np.abs(values) > reach
                     escapes.append(values[outside])
                     values = np.where(outside, np.int32(reach + 1), values)
-                coded.append((index, values + np.int32(reach)))
+                coded.append((index, values - self._lowest[index]))
             if escapes:
                 coder.encode_reverse((np.concatenate(escapes) + ESCAPE_TOP).astype(np.int32), raw)
             for index, values in reversed(coded):
@@ -129,7 +135,7 @@ class Decoder:
         escaped = []
         for index, group in _groups(indices.ravel(), reach_of):
             reach = int(reach_of[index])
-            values = self._coder.decode(self._tables._models[index], len(group)) - reach
+            values = self._coder.decode(self._tables._models[index], len(group)) + self._tables._lowest[index]
             flat[group] = values
             if values.max() > reach:
                 escaped.append(group[values > reach])
@@ -143,6 +149,12 @@ class Decoder:
         """Raises FormatError unless everything was used."""
         if not self._coder.is_empty():
             raise FormatError("entropy-coded data continues after its last symbol")
+
+
+def _without_signs(table: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Frequencies of magnitudes from those of symbols."""
+    reach = max(len(table) - 2, 0) // 2
+    return np.concatenate([table[reach : reach + 1], table[reach + 1 : -1] + table[:reach][::-1], table[-1:]])
 
 
 def _groups(indices: Indices, reach: npt.NDArray[np.int32]) -> list[tuple[int, npt.NDArray[np.int64]]]:

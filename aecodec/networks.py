@@ -51,6 +51,7 @@ class ModelConfig:
     context_channels: int = 160
     filter_channels: int = 0  # of the filter at 1/2 of the resolution; 0, as before aec1-3: no filter
     filter_layers: int = 1  # 3x3 layers between its first and its last
+    hidden_signs: bool = False  # whether signs are hidden in the parities of symbols, see `hiding`
     rows: int = 12  # learned qualities; in between, gains and biases are interpolated
     lambda_min: float = 0.0005  # quality 1, bits per pixel per squared 8-bit level
     lambda_max: float = 0.3  # quality 100

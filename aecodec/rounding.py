@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from aecodec.entropy import ESCAPE_TOP
+from aecodec.hiding import Passes, Places, hide
 from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
 
 # Of the search, chosen on held-out training crops (docs/decisions.md).
@@ -23,17 +26,22 @@ def bits_per_square(position: Tensor) -> Tensor:
     return 46 - 33 * position
 
 
+def shifts(prices: Tensor, worth: Tensor) -> Tensor:
+    """Where rounding to a magnitude begins, beyond that magnitude: (B, 64, K). prices, worth: see `quantise`."""
+    # k = round(r) rather than k - 1 pays if price < worth * ((r - k + 1)^2 - (r - k)^2). So the symbol is
+    # floor(r - shift), shift = price / (2 worth) - 0.5, and never less than k - 1 if that is at most 0.5.
+    shift = (prices / (2 * worth.view(-1, 1, 1)) - 0.5).clamp_(max=0.5)
+    shift[:, :, 0] = 0
+    return torch.where(prices[:, 1:2].isinf(), ESCAPE_TOP + 1, shift)  # what is not coded becomes 0
+
+
 def quantise(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
     """Rate-distortion optimised rounding: towards zero where the bits of the larger symbol are worth more.
 
     residual, index: (B, M, h, w) float32. prices: (64, K), see `Tables.prices`. worth: (B,), see `bits_per_square`.
     Returns integers as float32.
     """
-    # k = round(r) rather than k - 1 pays if price < worth * ((r - k + 1)^2 - (r - k)^2). So the symbol is
-    # floor(r - shift), shift = price / (2 worth) - 0.5, and never less than k - 1 if that is at most 0.5.
-    shift = (prices / (2 * worth.view(-1, 1, 1)) - 0.5).clamp_(max=0.5)
-    shift[:, :, 0] = 0
-    shift = torch.where(prices[:, 1:2].isinf(), ESCAPE_TOP + 1, shift)  # what is not coded becomes 0
+    shift = shifts(prices, worth)
     batch, indices, top = shift.shape[0], shift.shape[1], shift.shape[2] - 1
     magnitude = residual.abs().clamp_(max=ESCAPE_TOP)
     # Above the listed magnitudes the price of one more is that of the last.
@@ -45,17 +53,33 @@ def quantise(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor) -> 
     return magnitude.sub_(shift).floor_().clamp_(min=0).copysign_(residual)
 
 
+def quantise_pass(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor, groups: Sequence[Places]) -> Tensor:
+    """`quantise`, and with the signs of a pass hidden if there are groups for each tile."""
+    symbols = quantise(residual, index, prices, worth)
+    return hide(symbols, residual, index, groups, shifts(prices, worth)) if groups else symbols
+
+
 def round_latents(
-    network: Aec1, y: Tensor, features: Tensor, index: Tensor, prices: Tensor, worth: Tensor
+    network: Aec1,
+    y: Tensor,
+    features: Tensor,
+    index: Tensor,
+    prices: Tensor,
+    worth: Tensor,
+    groups: Sequence[Passes] = (),
 ) -> tuple[Tensor, Tensor]:
     """Both passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
-    `ExactScaleModel` returns it and `quantise` takes it."""
+    `ExactScaleModel` returns it and `quantise` takes it. groups: of signs to be hidden, see `hiding`."""
     entropy, scale = network.entropy_model, scale_of_index(index)
     mask = first_pass_mask(index, torch.float32)  # arithmetic with 0 and 1 is exact, and faster than torch.where
+
+    def rounded(residual: Tensor, number: int) -> Tensor:
+        return quantise_pass(residual, index, prices, worth, [passes[number] for passes in groups])
+
     first = entropy.mean_of_first_pass(features, scale)
-    symbols = quantise(y - first, index, prices, worth)
+    symbols = rounded(y - first, 0)
     mean = entropy.mean_of_second_pass(features, scale, first.add_(symbols).mul_(mask))
-    symbols = torch.lerp(quantise(y - mean, index, prices, worth), symbols, mask)
+    symbols = torch.lerp(rounded(y - mean, 1), symbols, mask)
     return symbols, torch.lerp(mean.add_(symbols), first, mask)
 
 
@@ -68,6 +92,7 @@ def search(
     position: Tensor,
     target: Tensor,
     steps: int,
+    groups: Sequence[Passes] = (),
 ) -> Tensor:
     """Latents which, rounded with SEARCH_WORTH, give less bits + lambda * distortion than those of the analysis.
 
@@ -75,7 +100,7 @@ def search(
     the decoded pixels gives each latent the value that would be best if the others stayed; rounding, the proximal step
     of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do.
 
-    y, features, index, prices: see `round_latents`. position: (B,). target: (B, 12, 8 h, 8 w), pixels in
+    y, features, index, prices, groups: see `round_latents`. position: (B,). target: (B, 12, 8 h, 8 w), pixels in
     -0.5..0.5 unshuffled by 2.
     Returns (B, M, h, w) float32.
     """
@@ -87,7 +112,7 @@ def search(
     gain = network.decoder_gain(position)
     for step in range(steps):
         with torch.no_grad():
-            _, y_hat = round_latents(network, y, features, index, prices, worth)
+            _, y_hat = round_latents(network, y, features, index, prices, worth, groups)
         y_hat.requires_grad_(True)
         with torch.enable_grad():
             difference = network.synthesis(y_hat, y_hat * gain, features, position) - target

@@ -23,6 +23,7 @@ SMALL = ModelConfig(
     filter_channels=8,
     filter_layers=3,
     analysis_blocks_16=1,
+    hidden_signs=True,
     rows=4,
 )
 

@@ -105,18 +105,24 @@ class ReferenceModel:
             size = 2 * int(reach) + 2 if reach else 0
             self.starts.append([0, *np.cumsum(flat[at : at + size]).tolist()])
             at += size
+        self.folded = []
+        for reach, starts in zip(self.reach, self.starts, strict=True):
+            own, middle = np.diff(starts), int(reach)
+            sums = [own[middle + k] + own[middle - k] for k in range(1, middle + 1)]
+            self.folded.append([0, *np.cumsum([own[middle], *sums, own[-1]]).tolist()] if middle else [])
 
     def symbols(self, ans: Ans, indices: np.ndarray) -> np.ndarray:
         """Section 3: by index, then in raster order; what was escaped follows."""
         flat, out = indices.ravel().tolist(), [0] * indices.size
         escaped = []
-        for index in range(64):
-            reach = int(self.reach[index])
+        for index in range(128):
+            reach = int(self.reach[index % 64])
             if not reach:
                 continue
+            starts, lowest = (self.starts[index], -reach) if index < 64 else (self.folded[index - 64], 0)
             for place, other in enumerate(flat):
                 if other == index:
-                    out[place] = ans.symbol(self.starts[index]) - reach
+                    out[place] = ans.symbol(starts) + lowest
                     if out[place] > reach:
                         escaped.append(place)
         for place in escaped:
@@ -146,6 +152,41 @@ class ReferenceModel:
                 x = x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
         return self.layer("head", x, position, 63)
 
+    def latents(self, ans: Ans, indices: np.ndarray) -> np.ndarray:
+        """Section 3, hidden signs."""
+        tables, passes = indices.copy(), []
+        channels, height, width = indices.shape
+        for second in (False, True):
+            elements = [
+                (-int(indices[c, y, x]), y, x, c)
+                for c in range(channels)
+                for y in range(height)
+                for x in range(width)
+                if indices[c, y, x] > 4 and second == ((y + x) % 2 == (c < channels // 2))
+            ]
+            groups = sum(min(-negative - 4, 26) for negative, *_ in elements) // 78
+            if groups and self.config.get("hidden_signs"):
+                groups -= groups % min(groups, 32)
+                rows = len(elements) // groups
+                places = [(c, y, x) for _, y, x, c in sorted(elements)]
+                passes.append([[places[r * groups + g] for r in range(rows)] for g in range(groups)])
+                for group in passes[-1]:
+                    tables[group[0]] += 64
+        symbols = self.symbols(ans, tables)
+        for groups in passes:
+            chains = len(groups) // min(len(groups), 32)
+            negative = []
+            for g in range(len(groups)):
+                bit = 0
+                for j in range(4):
+                    if g >= j * chains:
+                        for r, place in enumerate(groups[g - j * chains]):
+                            bit ^= (9, 11, 13, 15)[r % 4] >> j & int(symbols[place]) & 1
+                negative.append(bit)
+            for group, bit in zip(groups, negative, strict=True):
+                symbols[group[0]] *= -1 if bit else 1
+        return symbols
+
     def decode(self, data: bytes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(z, scale indices, symbols) of every tile."""
         file = parse(data)
@@ -162,7 +203,7 @@ class ReferenceModel:
                 shape = (self.config["hyper_channels"], h // 64, w // 64)
                 z = self.symbols(ans, np.broadcast_to(z_index[:, None, None], shape))
                 indices = self.scale_indices(z, position)
-                result.append((z, indices, self.symbols(ans, indices)))
+                result.append((z, indices, self.latents(ans, indices)))
                 assert ans.state == 0
                 assert not ans.words
         return result

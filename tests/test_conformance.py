@@ -25,6 +25,7 @@ from reference_decoder import ReferenceModel
 import aecodec.weights
 from aecodec import container
 from aecodec.codec import Codec, _tiles, _z_indices
+from aecodec.hiding import sign_groups, tables_of, with_signs
 from aecodec.weights import DEFAULT, RELEASED, weights_folder
 
 HERE = Path(__file__).parent / "conformance"
@@ -48,8 +49,11 @@ def integers(
         stack = torch.from_numpy(np.stack([z - k for k in reversed(range(batch))]).clip(-127, 127)).float()
         stack = stack.to(codec.device, memory_format=memory_format)
         _, index = codec.model.scale_model(stack, file.header.quality - 100)
-        indices = index[-1].to(torch.uint8).cpu().contiguous().numpy()
-        result.append((z, indices, decoder.take(indices)))
+        index = index[-1:].to(torch.uint8)
+        groups = sign_groups(index) if codec.model.network.config.hidden_signs else []
+        coded = decoder.take(tables_of(index, groups)[0].cpu().contiguous().numpy())
+        symbols = with_signs(torch.from_numpy(coded[None]), groups)
+        result.append((z, index[0].cpu().contiguous().numpy(), symbols[0].contiguous().numpy()))
         decoder.finish()
     return result
 

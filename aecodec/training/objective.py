@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from aecodec.hiding import count_hidden, sign_groups
 from aecodec.integer import round_through
 from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, regroup, scale_of_index
-from aecodec.rounding import bits_per_square
-from aecodec.rounding import quantise as round_as_encoder
+from aecodec.rounding import bits_per_square, quantise_pass
 
 LIKELIHOOD_FLOOR = 1e-9
 
@@ -67,16 +67,25 @@ def measure(
     mask = first_pass_mask(y)
     mean = entropy.mean_of_first_pass(features, scale.detach())
 
-    def symbols(residual: Tensor) -> Tensor:
+    groups = sign_groups(index.detach()) if prices is not None and model.config.hidden_signs else []
+
+    def symbols(residual: Tensor, number: int) -> Tensor:
         if prices is None:
             return round_through(residual)
-        return residual + (round_as_encoder(residual, index, prices, bits_per_square(position)) - residual).detach()
+        with torch.no_grad():
+            of_pass = [passes[number] for passes in groups]
+            change = quantise_pass(residual, index, prices, bits_per_square(position), of_pass) - residual
+        return residual + change
 
-    first = torch.where(mask, mean + symbols(y - mean), 0)
+    rounded = symbols(y - mean, 0)
+    first = torch.where(mask, mean + rounded, 0)
     mean = torch.where(mask, mean, entropy.mean_of_second_pass(features, scale.detach(), first))
     residual = y - mean
-    rounded = symbols(residual)
+    rounded = torch.where(mask, rounded, symbols(residual, 1))
     bits = bits + laplace_bits(residual + torch.rand_like(residual) - 0.5 if noise else rounded, scale).sum((1, 2, 3))
+
+    if groups:
+        bits = bits - count_hidden(rounded.detach(), groups)
 
     y_hat = mean + rounded
     x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
