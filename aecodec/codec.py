@@ -30,7 +30,7 @@ from aecodec.integer import POSITION_STEPS
 from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, regroup, scale_of_index, shuffle
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
 from aecodec.rate import DEFAULT_QUALITY
-from aecodec.rounding import SEARCH_WORTH, bits_per_square, round_latents, search
+from aecodec.rounding import SEARCH_WORTH, bits_per_square, round_latents, search, shifts
 from aecodec.weights import DEFAULT, Model, load_released, released_name
 
 TILE = 1024  # side of the tiles of large pictures, pixels
@@ -491,7 +491,7 @@ def symbols_of_latents(
     worth = bits_per_square(position)
     y = latents * network.encoder_gain(position)
     z_index = model.scale_model.z_scale_index(quality - QUALITY_MIN).to(y.device)
-    z_coded = model.prices[z_index, 1].isfinite()  # what is not coded arrives as 0
+    z_coded = model.prices[z_index].isfinite()  # what is not coded arrives as 0
     z = network.entropy_model.hyper_latents(y).round().mul_(z_coded[:, None, None])
     features, index = model.scale_model(z, quality - QUALITY_MIN)
     groups = _sign_groups(model, index)
@@ -501,7 +501,7 @@ def symbols_of_latents(
         with torch.inference_mode(mode=False):
             y = search(network, y, features, index, model.prices, position, target, effort, groups)
         worth = torch.full_like(worth, SEARCH_WORTH)
-    symbols, _ = round_latents(network, y, features, index, model.prices, worth, groups)
+    symbols, _ = round_latents(network, y, features, index, shifts(index, model.prices, worth), groups)
     return z, symbols, index, groups
 
 

@@ -70,20 +70,17 @@ class Tables:
             total += float(table[np.where(outside, reach + 1, values) - lowest].sum()) + 16 * int(outside.sum())
         return total
 
-    def prices(self, top: int = 8) -> npt.NDArray[np.float32]:
-        """What rate-distortion optimised rounding decides by: (64, top + 1) float32, bits.
+    def prices(self) -> npt.NDArray[np.float32]:
+        """What rate-distortion optimised rounding decides by: (64,) float32, bits.
 
-        Entry [i, k] is what magnitude k costs more than k - 1 with scale index i: infinite for k >= 1 where a table
-        holds no symbols, never negative, 0 for k = 0.
+        Entry i is what magnitude 1 costs more than 0 with scale index i, never negative; infinite where a table holds
+        no symbols.
         """
-        magnitude = np.arange(top + 1)
-        result = np.full((TABLES, top + 1), np.inf, np.float32)
+        result = np.full(TABLES, np.inf, np.float32)
         for index, bits in enumerate(self.bits[:TABLES]):
             if bits is not None:
-                reach = int(self.reach[index])
-                known = (bits[reach : 2 * reach + 1] + bits[reach::-1]) / 2  # of magnitudes 0..reach
-                result[index] = np.diff(known, prepend=known[0])[np.minimum(magnitude, reach)].clip(0, None)
-        result[:, 0] = 0
+                zero = int(self.reach[index])
+                result[index] = max((bits[zero + 1] + bits[zero - 1]) / 2 - bits[zero], 0)
         return result
 
     def encode(self, parts: Sequence[tuple[Symbols, Indices]]) -> bytes:

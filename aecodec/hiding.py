@@ -112,8 +112,7 @@ def with_signs(coded: Tensor, groups: Sequence[Passes]) -> Tensor:
     for tile, passes in zip(flat, groups, strict=True):
         for part in passes:
             if part.size:
-                odd = tile[part].astype(np.int32).astype(np.uint8) & 1
-                tile[part[0][_syndrome(odd) == 1]] *= -1
+                tile[part[0][_syndrome(_odd(tile[part])) == 1]] *= -1
     return unflatten(flat, coded)
 
 
@@ -129,6 +128,10 @@ def _chained(groups: npt.NDArray[Any]) -> tuple[int, int]:
     return length, groups.shape[1] // length
 
 
+def _odd(symbols: Reals) -> npt.NDArray[np.uint8]:
+    return (symbols.astype(np.int32) & 1).astype(np.uint8)
+
+
 def _syndrome(odd: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The bits that the parities (rows, groups), 0 or 1, spell: (groups,)."""
     chained = np.zeros((4, *_chained(odd)), np.uint8)
@@ -142,15 +145,15 @@ def _syndrome(odd: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return result.reshape(-1)
 
 
-def hide(symbols: Tensor, residual: Tensor, index: Tensor, groups: Sequence[Places], shifts: Tensor) -> Tensor:
+def hide(symbols: Tensor, residual: Tensor, shift: Tensor, groups: Sequence[Places]) -> Tensor:
     """Symbols of a pass, changed so that `with_signs` finds the signs of all carriers.
 
-    symbols, residual, index: (B, M, h, w), what the residual was rounded to, changed in place, and the scale indices.
-    groups: of each tile. shifts: (B, 64, K), see `rounding.shifts`. A change costs as much as the residual is away from
-    where rounding would have changed; magnitudes change by one, those of carriers not from or to 0.
+    symbols: (B, M, h, w), what `rounding.quantise` made of residual and shift; changed in place. groups: of each tile.
+    A change costs as much as the residual is away from where rounding would have changed; magnitudes change by one,
+    those of carriers not from or to 0.
     """
     flat = flatten(symbols)
-    tiles = zip(flat, flatten(residual), flatten(index.to(torch.uint8)), groups, shifts.cpu().numpy(), strict=True)
+    tiles = zip(flat, flatten(residual), flatten(shift), groups, strict=True)
     plans = sorted((_Plan(*tile) for tile in tiles if tile[3].size), key=lambda plan: len(plan.care))
     for _, same in groupby(plans, key=lambda plan: len(plan.care)):  # chains of equal length are decided together
         batch = list(same)
@@ -167,22 +170,16 @@ class _Plan:
     """What could be changed in a tile and what it costs: least (4, length, chains), of each class in each group; wrong,
     care (length, chains), whether a sign would come out wrong, and whether it matters, its magnitude not being 0."""
 
-    def __init__(self, symbols: Reals, residual: Reals, indices: Indices, groups: Places, shifts: Reals):
+    def __init__(self, symbols: Reals, residual: Reals, shift: Reals, groups: Places):
         self._symbols, self._groups = symbols, groups
         self._signed = residual.take(groups)
         self._magnitude = np.abs(symbols.take(groups))
-        # Where rounding would have gone lower or higher, beyond the magnitude; the last one listed goes for all above.
-        top = shifts.shape[1] - 1
-        lower, higher = shifts.copy(), shifts[:, [*range(1, top + 1), top]] + 1
-        lower[:, 0] = -FAR
-        level = self._magnitude.astype(np.intp)
-        place = np.minimum(level, top)
-        place += np.multiply(indices.take(groups), top + 1, dtype=np.intp)
-        beyond = np.minimum(np.abs(self._signed), ESCAPE_TOP) - self._magnitude
-        down, up = beyond - lower.take(place), higher.take(place) - beyond
-        down[0, level[0] == 1] = FAR
-        up[0, level[0] == 0] = FAR
-        up[level == ESCAPE_TOP] = FAR
+        # From 0, where rounding changes to what is below, to 1, where it changes to what is above.
+        down = np.minimum(np.abs(self._signed), ESCAPE_TOP) - shift.take(groups) - self._magnitude
+        up = 1 - down
+        down[self._magnitude == 0] = FAR
+        down[0, self._magnitude[0] == 1] = FAR
+        up[0, self._magnitude[0] == 0] = FAR
         self._upward = up < down
         self._cost = np.minimum(up, down)
 
@@ -191,8 +188,8 @@ class _Plan:
         for number in range(min(4, len(groups))):
             least[number] = self._cost[number::4].min(0)
         self.least = least.reshape(4, *chains)
-        self.care = (level[0] > 0).reshape(chains)
-        self.wrong = (_syndrome((level & 1).astype(np.uint8)) != (self._signed[0] < 0)).reshape(chains)
+        self.care = (self._magnitude[0] > 0).reshape(chains)
+        self.wrong = (_syndrome(_odd(self._magnitude)) != (self._signed[0] < 0)).reshape(chains)
 
     def carry_out(self, classes: npt.NDArray[np.uint8]) -> None:
         """classes: (groups,), bit c: whether class c changes."""

@@ -26,60 +26,46 @@ def bits_per_square(position: Tensor) -> Tensor:
     return 46 - 33 * position
 
 
-def shifts(prices: Tensor, worth: Tensor) -> Tensor:
-    """Where rounding to a magnitude begins, beyond that magnitude: (B, 64, K). prices, worth: see `quantise`."""
-    # k = round(r) rather than k - 1 pays if price < worth * ((r - k + 1)^2 - (r - k)^2). So the symbol is
-    # floor(r - shift), shift = price / (2 worth) - 0.5, and never less than k - 1 if that is at most 0.5.
-    shift = (prices / (2 * worth.view(-1, 1, 1)) - 0.5).clamp_(max=0.5)
-    shift[:, :, 0] = 0
-    return torch.where(prices[:, 1:2].isinf(), ESCAPE_TOP + 1, shift)  # what is not coded becomes 0
+def shifts(index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
+    """By how much rounding differs from rounding down: (B, M, h, w), for `quantise`.
+
+    A symbol of 1 rather than 0 pays if its price is less than worth * (r^2 - (r - 1)^2), so from r = 0.5 + price /
+    (2 worth) on; the same is good for larger symbols, and never are two steps rounded away.
+
+    index: (B, M, h, w), scale indices. prices: (64,), see `Tables.prices`. worth: (B,), see `bits_per_square`.
+    """
+    table = (prices / (2 * worth[:, None]) - 0.5).clamp_(max=0.5)
+    table = torch.where(prices.isinf(), ESCAPE_TOP + 1, table)  # what is not coded becomes 0
+    place = index.permute(0, 2, 3, 1).int()
+    place += (torch.arange(len(worth), device=index.device, dtype=torch.int32) * len(prices)).view(-1, 1, 1, 1)
+    return table.view(-1).index_select(0, place.reshape(-1)).view(place.shape).permute(0, 3, 1, 2)
 
 
-def quantise(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
+def quantise(residual: Tensor, shift: Tensor) -> Tensor:
     """Rate-distortion optimised rounding: towards zero where the bits of the larger symbol are worth more.
 
-    residual, index: (B, M, h, w) float32. prices: (64, K), see `Tables.prices`. worth: (B,), see `bits_per_square`.
-    Returns integers as float32.
+    residual: (B, M, h, w) float32. shift: see `shifts`. Returns integers of the same shape, as float32.
     """
-    shift = shifts(prices, worth)
-    batch, indices, top = shift.shape[0], shift.shape[1], shift.shape[2] - 1
-    magnitude = residual.abs().clamp_(max=ESCAPE_TOP)
-    # Above the listed magnitudes the price of one more is that of the last.
-    place = magnitude.round().clamp_(max=top).add_(index, alpha=top + 1)
-    if batch > 1:
-        place += (torch.arange(batch, device=place.device) * (indices * (top + 1))).view(-1, 1, 1, 1)
-    place = place.int().permute(0, 2, 3, 1)
-    shift = shift.view(-1).index_select(0, place.reshape(-1)).view(place.shape).permute(0, 3, 1, 2)
-    return magnitude.sub_(shift).floor_().clamp_(min=0).copysign_(residual)
+    return residual.abs().clamp_(max=ESCAPE_TOP).sub_(shift).floor_().clamp_(min=0).copysign_(residual)
 
 
-def quantise_pass(residual: Tensor, index: Tensor, prices: Tensor, worth: Tensor, groups: Sequence[Places]) -> Tensor:
+def quantise_pass(residual: Tensor, shift: Tensor, groups: Sequence[Places]) -> Tensor:
     """`quantise`, and with the signs of a pass hidden if there are groups for each tile."""
-    symbols = quantise(residual, index, prices, worth)
-    return hide(symbols, residual, index, groups, shifts(prices, worth)) if groups else symbols
+    symbols = quantise(residual, shift)
+    return hide(symbols, residual, shift, groups) if groups else symbols
 
 
 def round_latents(
-    network: Aec1,
-    y: Tensor,
-    features: Tensor,
-    index: Tensor,
-    prices: Tensor,
-    worth: Tensor,
-    groups: Sequence[Passes] = (),
+    network: Aec1, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes] = ()
 ) -> tuple[Tensor, Tensor]:
     """Both passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
     `ExactScaleModel` returns it and `quantise` takes it. groups: of signs to be hidden, see `hiding`."""
     entropy, scale = network.entropy_model, scale_of_index(index)
     mask = first_pass_mask(index, torch.float32)  # arithmetic with 0 and 1 is exact, and faster than torch.where
-
-    def rounded(residual: Tensor, number: int) -> Tensor:
-        return quantise_pass(residual, index, prices, worth, [passes[number] for passes in groups])
-
     first = entropy.mean_of_first_pass(features, scale)
-    symbols = rounded(y - first, 0)
+    symbols = quantise_pass(y - first, shift, [passes[0] for passes in groups])
     mean = entropy.mean_of_second_pass(features, scale, first.add_(symbols).mul_(mask))
-    symbols = torch.lerp(rounded(y - mean, 1), symbols, mask)
+    symbols = torch.lerp(quantise_pass(y - mean, shift, [passes[1] for passes in groups]), symbols, mask)
     return symbols, torch.lerp(mean.add_(symbols), first, mask)
 
 
@@ -100,19 +86,19 @@ def search(
     the decoded pixels gives each latent the value that would be best if the others stayed; rounding, the proximal step
     of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do.
 
-    y, features, index, prices, groups: see `round_latents`. position: (B,). target: (B, 12, 8 h, 8 w), pixels in
-    -0.5..0.5 unshuffled by 2.
+    y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,).
+    target: (B, 12, 8 h, 8 w), pixels in -0.5..0.5 unshuffled by 2.
     Returns (B, M, h, w) float32.
     """
     # Inference tensors cannot take part in autograd.
     y, features, index = y.clone(), features.clone(), index.clone()
-    worth = torch.full_like(position, SEARCH_WORTH)
+    shift = shifts(index, prices, torch.full_like(position, SEARCH_WORTH))
     # lambda * 255^2 * MSE of each picture in bits: squared differences, three samples a pixel.
     weight = rate_distortion_lambda(network.config, position) * 255**2 / 3
     gain = network.decoder_gain(position)
     for step in range(steps):
         with torch.no_grad():
-            _, y_hat = round_latents(network, y, features, index, prices, worth, groups)
+            _, y_hat = round_latents(network, y, features, index, shift, groups)
         y_hat.requires_grad_(True)
         with torch.enable_grad():
             difference = network.synthesis(y_hat, y_hat * gain, features, position) - target

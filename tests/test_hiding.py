@@ -39,11 +39,11 @@ def draw(shape: tuple[int, ...], seed: int, low: int = 0, high: int = 64) -> tup
 
 def hidden(residual: Tensor, index: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
     """Symbols before and after both passes hid their signs."""
-    worth = WORTH.expand(len(residual))
-    plain, groups = quantise(residual, index, prices, worth), sign_groups(index)
+    shift = shifts(index, prices, WORTH.expand(len(residual)))
+    plain, groups = quantise(residual, shift), sign_groups(index)
     symbols = plain.clone()
     for number in range(2):
-        symbols = hide(symbols, residual, index, [p[number] for p in groups], shifts(prices, worth))
+        symbols = hide(symbols, residual, shift, [passes[number] for passes in groups])
     return plain, symbols
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aecodec.hiding import count_hidden, sign_groups
+from aecodec.hiding import Passes, count_hidden, sign_groups
 from aecodec.integer import round_through
 from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, regroup, scale_of_index
-from aecodec.rounding import bits_per_square, quantise_pass
+from aecodec.rounding import bits_per_square, quantise_pass, shifts
 
 LIKELIHOOD_FLOOR = 1e-9
 
@@ -67,14 +67,16 @@ def measure(
     mask = first_pass_mask(y)
     mean = entropy.mean_of_first_pass(features, scale.detach())
 
-    groups = sign_groups(index.detach()) if prices is not None and model.config.hidden_signs else []
+    groups: list[Passes] = []
+    if prices is not None:
+        shift = shifts(index.detach(), prices, bits_per_square(position))
+        groups = sign_groups(index.detach()) if model.config.hidden_signs else []
 
     def symbols(residual: Tensor, number: int) -> Tensor:
         if prices is None:
             return round_through(residual)
         with torch.no_grad():
-            of_pass = [passes[number] for passes in groups]
-            change = quantise_pass(residual, index, prices, bits_per_square(position), of_pass) - residual
+            change = quantise_pass(residual, shift, [passes[number] for passes in groups]) - residual
         return residual + change
 
     rounded = symbols(y - mean, 0)
