@@ -27,7 +27,7 @@ from aecodec.entropy import Indices, Symbols
 from aecodec.errors import AecodecError, FormatError
 from aecodec.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.integer import POSITION_STEPS
-from aecodec.networks import HYPER_STRIDE, STRIDE, first_pass_mask, network_input, regroup, scale_of_index, shuffle
+from aecodec.networks import HYPER_STRIDE, STRIDE, network_input, regroup, scale_of_index, shuffle
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
 from aecodec.rate import DEFAULT_QUALITY
 from aecodec.rounding import SEARCH_WORTH, bits_per_square, round_latents, search, shifts
@@ -305,12 +305,8 @@ class Codec:
             decoder.finish()
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
         r_hat = with_signs(r_hat, groups)
-        scale = scale_of_index(index)
-        entropy = model.network.entropy_model
-        mask = first_pass_mask(index, torch.float32)
-        first = entropy.mean_of_first_pass(features, scale).add_(r_hat).mul_(mask)
-        second = entropy.mean_of_second_pass(features, scale, first).add_(r_hat)
-        return torch.cat([torch.lerp(second, first, mask), features], 1)
+        r_hat, means = model.network.entropy_model.passes(features, scale_of_index(index), lambda *_: r_hat)
+        return torch.cat([means.add_(r_hat), features], 1)
 
     @torch.inference_mode()
     def _synthesise(self, model: Model, latents: Tensor, quality: int, inside: Box) -> Tensor:

@@ -7,6 +7,7 @@ is the same thing as the networks see it, 0..1 along the learned rows of gains a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -288,27 +289,44 @@ class EntropyModel(nn.Module):
         """y: (B, M, H/16, W/16), gained. Returns unrounded z: (B, hyper, H/64, W/64) float32 within -127..127."""
         return self.hyper_analysis(asinh(y)).float().clamp(-Z_TOP, Z_TOP)
 
+    def passes(
+        self, features: Tensor, scale: Tensor, symbols_of: Callable[[Tensor, int], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Symbols and means of all elements, (B, M, h, w) float32, in steps; what they stand for is the sum of both.
+
+        features: (B, trunk, h, w), integers 0..255. scale: (B, M, h, w), standard deviations.
+        symbols_of: from means (B, M, h, w) and the number of the pass to symbols; only those of the pass count.
+        """
+        members = first_pass_mask(scale).to(
+            scale.dtype
+        )  # arithmetic with 0 and 1 is exact, and faster than torch.where
+        mean = self.mean_of_first_pass(features, scale)
+        first, means = symbols_of(mean, 0) * members, mean * members
+        others = 1 - members
+        mean = self.mean_of_second_pass(features, scale, first + means)
+        return torch.addcmul(first, symbols_of(mean, 1), others), torch.addcmul(means, mean, others)
+
     def mean_of_first_pass(self, features: Tensor, scale: Tensor) -> Tensor:
-        """features: (B, trunk, h, w), integers 0..255; scale: (B, M, h, w). Returns (B, M, h, w) float32, in steps."""
+        """See `passes`. Returns (B, M, h, w) float32, in steps."""
         return scale * self.first_mean(features / 16).float()
 
     def mean_of_second_pass(self, features: Tensor, scale: Tensor, first: Tensor) -> Tensor:
-        """The same, knowing the elements of the first pass. first: (B, M, h, w), y_hat where decoded, 0 elsewhere."""
+        """The same, knowing the elements of the first pass. first: (B, M, h, w), latents where decoded, 0 elsewhere."""
         context = self.context(asinh(first)) + self.context_features(features / 16)
         with torch.autocast(first.device.type, enabled=False):
             linear = self.neighbours(first)  # float32: a mean of the brightest blocks needs more than 8 bits
         return linear + scale * self.second_mean(context).float()
 
 
-def first_pass_mask(latents: Tensor, dtype: torch.dtype = torch.bool) -> Tensor:
-    """(M, h, w), 1 for the elements of the first pass among latents (B, M, h, w), on their device.
+def first_pass_mask(latents: Tensor) -> Tensor:
+    """(M, h, w) bool, True for the elements of the first pass among latents (B, M, h, w), on their device.
 
     In the first M // 2 channels, those with an even row + column; in the others, those with an odd one.
     """
     channels, height, width = latents.shape[1:]
     device = latents.device
     half = torch.arange(channels, device=device) >= channels // 2
-    patterns = torch.stack([~half, half]).to(dtype)  # where row + column are even, and odd
+    patterns = torch.stack([~half, half])  # where row + column are even, and odd
     parity = (torch.arange(height, device=device)[:, None] + torch.arange(width, device=device)) % 2
     return patterns.index_select(0, parity.flatten()).view(height, width, channels).permute(2, 0, 1)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aecodec.entropy import ESCAPE_TOP
 from aecodec.hiding import Passes, Places, hide
-from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, scale_of_index
+from aecodec.networks import Aec1, rate_distortion_lambda, scale_of_index
 
 # Of the search, chosen on held-out training crops (docs/decisions.md).
 CURVATURE = 8.0  # bits of distortion per squared step of a latent; 7 to 8.4 was measured at all qualities
@@ -58,15 +58,14 @@ def quantise_pass(residual: Tensor, shift: Tensor, groups: Sequence[Places]) -> 
 def round_latents(
     network: Aec1, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes] = ()
 ) -> tuple[Tensor, Tensor]:
-    """Both passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
+    """All passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
     `ExactScaleModel` returns it and `quantise` takes it. groups: of signs to be hidden, see `hiding`."""
-    entropy, scale = network.entropy_model, scale_of_index(index)
-    mask = first_pass_mask(index, torch.float32)  # arithmetic with 0 and 1 is exact, and faster than torch.where
-    first = entropy.mean_of_first_pass(features, scale)
-    symbols = quantise_pass(y - first, shift, [passes[0] for passes in groups])
-    mean = entropy.mean_of_second_pass(features, scale, first.add_(symbols).mul_(mask))
-    symbols = torch.lerp(quantise_pass(y - mean, shift, [passes[1] for passes in groups]), symbols, mask)
-    return symbols, torch.lerp(mean.add_(symbols), first, mask)
+
+    def symbols_of(mean: Tensor, number: int) -> Tensor:
+        return quantise_pass(y - mean, shift, [passes[number] for passes in groups])
+
+    symbols, means = network.entropy_model.passes(features, scale_of_index(index), symbols_of)
+    return symbols, means.add_(symbols)
 
 
 def search(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecodec.hiding import Passes, count_hidden, sign_groups
 from aecodec.integer import round_through
-from aecodec.networks import Aec1, first_pass_mask, rate_distortion_lambda, regroup, scale_of_index
+from aecodec.networks import Aec1, rate_distortion_lambda, regroup, scale_of_index
 from aecodec.rounding import bits_per_square, quantise_pass, shifts
 
 LIKELIHOOD_FLOOR = 1e-9
@@ -64,28 +64,22 @@ def measure(
 
     features, index = model.scale_model(z_hat, position, quantise)
     scale = scale_of_index(index)
-    mask = first_pass_mask(y)
-    mean = entropy.mean_of_first_pass(features, scale.detach())
-
     groups: list[Passes] = []
     if prices is not None:
         shift = shifts(index.detach(), prices, bits_per_square(position))
         groups = sign_groups(index.detach()) if model.config.hidden_signs else []
 
-    def symbols(residual: Tensor, number: int) -> Tensor:
+    def symbols_of(mean: Tensor, number: int) -> Tensor:
+        residual = y - mean
         if prices is None:
             return round_through(residual)
         with torch.no_grad():
             change = quantise_pass(residual, shift, [passes[number] for passes in groups]) - residual
         return residual + change
 
-    rounded = symbols(y - mean, 0)
-    first = torch.where(mask, mean + rounded, 0)
-    mean = torch.where(mask, mean, entropy.mean_of_second_pass(features, scale.detach(), first))
+    rounded, mean = entropy.passes(features, scale.detach(), symbols_of)
     residual = y - mean
-    rounded = torch.where(mask, rounded, symbols(residual, 1))
     bits = bits + laplace_bits(residual + torch.rand_like(residual) - 0.5 if noise else rounded, scale).sum((1, 2, 3))
-
     if groups:
         bits = bits - count_hidden(rounded.detach(), groups)
 
