@@ -280,7 +280,7 @@ class Codec:
         """Payloads of tiles. See `symbols_of_latents`."""
         model = self.model
         z, symbols, index, groups = symbols_of_latents(model, latents, quality, pixels, effort)
-        hyper, z_indices = _array(z, torch.int32), _z_indices(model, z.shape[1:], quality)
+        hyper, z_indices = _array(model.scale_model.z_residual(z), torch.int32), _z_indices(model, z.shape[1:], quality)
         coded, tables = without_signs(symbols, groups), tables_of(index, groups)
         tiles = zip(hyper, _array(coded, torch.int32), _array(tables, torch.uint8), strict=True)
         return [model.tables.encode([(z, z_indices), (symbols, tables)]) for z, symbols, tables in tiles]
@@ -293,9 +293,8 @@ class Codec:
         decoders = [model.tables.decoder(payload) for payload in payloads]
         shape = (model.network.config.hyper_channels, size[0] // HYPER_STRIDE, size[1] // HYPER_STRIDE)
         z_indices = _z_indices(model, shape, quality)
-        z = np.stack([decoder.take(z_indices) for decoder in decoders])
-        # An honest encoder stays within these bounds; a forged file must not leave the exact range.
-        z_hat = torch.from_numpy(z.clip(-127, 127)).to(self.device, torch.float32, memory_format=torch.channels_last)
+        z = model.scale_model.z_of_residual(np.stack([decoder.take(z_indices) for decoder in decoders]))
+        z_hat = torch.from_numpy(z).to(self.device, torch.float32, memory_format=torch.channels_last)
         features, index = model.scale_model(z_hat, position)
         groups = _sign_groups(model, index)
         indices = _array(tables_of(index, groups), torch.uint8)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +22,7 @@ from aecodec.integer import (
     IntegerConv2d,
     check_bound,
     cpu_dilation,
+    floor_through,
     integer_conv2d,
     interpolate_rows,
     interpolate_rows_exactly,
@@ -34,6 +37,7 @@ SCALE_MIN = 0.11  # standard deviation of scale index 0, in quantisation steps
 SCALES_PER_OCTAVE = 6
 Z_INDEX_STEPS = 4096  # fixed-point steps per scale index of a hyper channel
 Z_TOP = 127  # hyper latents are clamped to -127..127
+Z_WEIGHT_STEPS = 64  # fixed-point steps per unit of a weight in their prediction
 TRUNK_LAYERS = ((3, False), (1, True), (3, False), (1, True), (3, False))  # kernel, followed by 2x subpixel upsampling
 
 
@@ -190,6 +194,16 @@ class Analysis(nn.Module):
         return linear + self.latent_std[:, None, None] * nonlinear
 
 
+def predict_hyper_latents(z: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of the hyper latents to the left, above and above left; beyond the borders they are 0.
+
+    z: (B, hyper, h, w). weights: (3, hyper), in 64ths. Returns (B, hyper, h, w), exact if all are integers.
+    """
+    padded = F.pad(z, (1, 0, 1, 0))
+    left, above, corner = (weights / Z_WEIGHT_STEPS)[:, :, None, None]
+    return left * padded[:, :, 1:, :-1] + above * padded[:, :, :-1, 1:] + corner * padded[:, :, :-1, :-1]
+
+
 class ScaleModel(nn.Module):
     """Hyper latents to features and scale indices, in integers; this is the form that is trained.
 
@@ -201,6 +215,7 @@ class ScaleModel(nn.Module):
         super().__init__()
         n, rows = config.trunk_channels, config.rows
         self.z_index = nn.Parameter(torch.full((rows, config.hyper_channels), 1.5))  # sixteenths of an index
+        self.z_weights = nn.Parameter(torch.zeros(3, config.hyper_channels))  # of what is left, above, above left
         self.trunk = nn.ModuleList(
             IntegerConv2d(n if i else config.hyper_channels, 4 * n if up else n, kernel, rows, 16 if i else 1)
             for i, (kernel, up) in enumerate(TRUNK_LAYERS)
@@ -211,6 +226,12 @@ class ScaleModel(nn.Module):
         """Scale index of each hyper channel. position: (B,) in 0..1. Returns (B, hyper, 1, 1), 0..63."""
         index = (16 * interpolate_rows(self.z_index, position)).clamp(0, SCALE_COUNT - 1)
         return (round_through(index) if quantise else index)[:, :, None, None]
+
+    def predict(self, z_hat: Tensor, quantise: bool = True) -> Tensor:
+        """See `predict_hyper_latents`."""
+        if not quantise:
+            return predict_hyper_latents(z_hat, self.z_weights * Z_WEIGHT_STEPS)
+        return floor_through(predict_hyper_latents(z_hat, round_through(self.z_weights * Z_WEIGHT_STEPS)) + 0.5)
 
     def forward(self, z_hat: Tensor, position: Tensor, quantise: bool = True) -> tuple[Tensor, Tensor]:
         """z_hat: (B, hyper, H/64, W/64), integers. position: (B,) in 0..1.
@@ -226,7 +247,10 @@ class ScaleModel(nn.Module):
 
     def export(self) -> dict[str, Tensor]:
         """The tensors of an `ExactScaleModel`. Raises ModelError if sums could leave the exact range."""
-        tensors = {"z_index": torch.round(self.z_index.detach().double() * 16 * Z_INDEX_STEPS).to(torch.int32)}
+        tensors = {
+            "z_index": torch.round(self.z_index.detach().double() * 16 * Z_INDEX_STEPS).to(torch.int32),
+            "z_weights": torch.round(self.z_weights.detach() * Z_WEIGHT_STEPS).clamp(-127, 127).to(torch.int8),
+        }
         for name, layer in (*((f"trunk.{i}", layer) for i, layer in enumerate(self.trunk)), ("head", self.index_head)):
             assert isinstance(layer, IntegerConv2d)
             tensors |= {f"{name}.{key}": value for key, value in layer.export(name).items()}
@@ -241,6 +265,8 @@ class ExactScaleModel:
         for name in names:
             check_bound(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
         self.z_index = tensors["z_index"].long()
+        without = torch.zeros(3, self.z_index.shape[1])  # until aec1-5
+        self.z_weights = tensors.get("z_weights", without).float().to(device)
         self.weights = [tensors[f"{name}.weight"].float().to(device) for name in names]
         self.biases = [tensors[f"{name}.bias"].long() for name in names]
         self.shifts = [tensors[f"{name}.shift"].float().to(device) for name in names]
@@ -249,6 +275,25 @@ class ExactScaleModel:
         """(hyper,) int64, 0..63. position: 0..9900, hundredths of quality above 1."""
         rows = interpolate_rows_exactly(self.z_index, position)
         return ((rows + Z_INDEX_STEPS // 2) // Z_INDEX_STEPS).clamp(0, SCALE_COUNT - 1)
+
+    def z_residual(self, z: Tensor) -> Tensor:
+        """What is coded of hyper latents (B, hyper, h, w), integers in float32: what their neighbours do not tell."""
+        return z - (predict_hyper_latents(z, self.z_weights) + 0.5).floor_()
+
+    def z_of_residual(self, residual: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The hyper latents of which only this was coded, within -127..127; diagonal by diagonal."""
+        height, width = residual.shape[2:]
+        left, above, corner = self.z_weights.cpu().numpy().astype(np.int32)[:, None, :, None]
+        z = np.pad(np.zeros_like(residual), ((0, 0), (0, 0), (1, 0), (1, 0)))
+        for diagonal in range(height + width - 1):
+            rows = np.arange(max(0, diagonal - width + 1), min(height, diagonal + 1))
+            columns = diagonal - rows
+            sums = (
+                left * z[:, :, rows + 1, columns] + above * z[:, :, rows, columns + 1] + corner * z[:, :, rows, columns]
+            )
+            values = residual[:, :, rows, columns] + (sums + Z_WEIGHT_STEPS // 2) // Z_WEIGHT_STEPS
+            z[:, :, rows + 1, columns + 1] = values.clip(-Z_TOP, Z_TOP)
+        return z[:, :, 1:, 1:]
 
     def __call__(self, z_hat: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """As `ScaleModel.forward`; z_hat float32, one position for the whole batch."""

@@ -44,6 +44,7 @@ def small_network() -> Aec1:
     network.start_from_klt(smooth_covariance())
     assert network.synthesis.filter is not None
     torch.nn.init.normal_(network.synthesis.filter.last.weight, std=0.02)  # from nothing to a little
+    torch.nn.init.uniform_(network.scale_model.z_weights, -0.5, 0.8)
     return network.eval().requires_grad_(False)
 
 

@@ -144,13 +144,25 @@ class ReferenceModel:
         return np.clip(sums >> self.tensors[f"exact.{name}.shift"].astype(np.int64)[:, None, None], 0, top)
 
     def scale_indices(self, z: np.ndarray, position: int) -> np.ndarray:
-        x = z.clip(-127, 127)
+        x = z
         for number, (_, up) in enumerate(TRUNK):
             x = self.layer(f"trunk.{number}", x, position, 255)
             if up:
                 c, h, w = x.shape
                 x = x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
         return self.layer("head", x, position, 63)
+
+    def hyper_latents(self, coded: np.ndarray) -> np.ndarray:
+        """Section 3, prediction of hyper latents."""
+        weights = self.tensors.get("exact.z_weights", np.zeros((3, len(coded)))).astype(np.int64)
+        z = np.zeros_like(coded)
+        for y, x in np.ndindex(coded.shape[1:]):
+            left = z[:, y, x - 1] if x else 0
+            above = z[:, y - 1, x] if y else 0
+            corner = z[:, y - 1, x - 1] if x and y else 0
+            sums = weights[0] * left + weights[1] * above + weights[2] * corner
+            z[:, y, x] = np.clip(coded[:, y, x] + ((sums + 32) >> 6), -127, 127)
+        return z
 
     def latents(self, ans: Ans, indices: np.ndarray) -> np.ndarray:
         """Section 3, hidden signs."""
@@ -201,7 +213,7 @@ class ReferenceModel:
                 ans = Ans(next(tiles))
                 z_index = np.clip((self.rows("z_index", position) + 2048) // 4096, 0, 63)
                 shape = (self.config["hyper_channels"], h // 64, w // 64)
-                z = self.symbols(ans, np.broadcast_to(z_index[:, None, None], shape))
+                z = self.hyper_latents(self.symbols(ans, np.broadcast_to(z_index[:, None, None], shape)))
                 indices = self.scale_indices(z, position)
                 result.append((z, indices, self.latents(ans, indices)))
                 assert ans.state == 0

@@ -46,7 +46,8 @@ def integers(
     for payload, (rows, columns) in zip(file.tiles, _tiles(file.header), strict=True):
         decoder = codec.model.tables.decoder(payload)
         shape = (codec.model.network.config.hyper_channels, *((s.stop - s.start) // 64 for s in (rows, columns)))
-        z = decoder.take(_z_indices(codec.model, shape, file.header.quality))
+        coded = decoder.take(_z_indices(codec.model, shape, file.header.quality))
+        (z,) = codec.model.scale_model.z_of_residual(coded[None])
         stack = torch.from_numpy(np.stack([z - k for k in reversed(range(batch))]).clip(-127, 127)).float()
         stack = stack.to(codec.device, memory_format=memory_format)
         _, index = codec.model.scale_model(stack, file.header.quality - 100)

@@ -113,6 +113,7 @@ def busy_network(small_network: Aec1) -> Aec1:
         for layer in [*network.scale_model.trunk, network.scale_model.index_head]:
             layer.weight.normal_(0, 0.2)
             layer.bias.copy_(torch.randint(-16, 48, layer.bias.shape) / 16)  # what integers hold exactly
+        network.scale_model.z_weights.uniform_(-0.6, 0.9)
     return network.requires_grad_(False)
 
 
@@ -139,6 +140,18 @@ def test_the_trained_form_is_the_exported_form(busy_network: Aec1) -> None:
         assert torch.equal(index, exact_index)
         z_index = busy_network.scale_model.z_scale_index(position)[0].flatten().long()
         torch.testing.assert_close(z_index, exact.z_scale_index(row * POSITION_STEPS // (SMALL.rows - 1)))
+
+
+def test_hyper_latents_come_back_from_what_their_neighbours_do_not_tell(busy_network: Aec1) -> None:
+    exact = ExactScaleModel(busy_network.scale_model.export(), torch.device("cpu"))
+    for shape in ((1, 1), (1, 5), (6, 1), (4, 7)):
+        generator = torch.Generator().manual_seed(shape[1])
+        z = torch.randint(-127, 128, (2, SMALL.hyper_channels, *shape), generator=generator).float()
+        residual = exact.z_residual(z)
+        assert torch.equal(residual, z - busy_network.scale_model.predict(z))
+        np.testing.assert_array_equal(exact.z_of_residual(residual.int().numpy()), z.int().numpy())
+        forged = exact.z_of_residual(np.full(z.shape, 32767, np.int32))
+        assert forged.min() == forged.max() == 127
 
 
 def test_threads_batch_and_memory_format_change_nothing(busy_network: Aec1) -> None:

@@ -60,7 +60,8 @@ def measure(
     z = entropy.hyper_latents(y)
     z_scale = scale_of_index(model.scale_model.z_scale_index(position, quantise))
     z_hat = round_through(z)
-    bits = laplace_bits(z + torch.rand_like(z) - 0.5 if noise else z_hat, z_scale).sum((1, 2, 3))
+    coded = (z + torch.rand_like(z) - 0.5 if noise else z_hat) - model.scale_model.predict(z_hat, quantise)
+    bits = laplace_bits(coded, z_scale).sum((1, 2, 3))
 
     features, index = model.scale_model(z_hat, position, quantise)
     scale = scale_of_index(index)
