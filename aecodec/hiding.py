@@ -219,29 +219,31 @@ def _cheapest_changes(least: Reals, wrong: npt.NDArray[np.bool_], care: npt.NDAr
     complement[0, 0] = False
     costs = np.where(complement, total - costs, costs)
 
-    meets = np.arange(4)[:, None] ^ np.arange(4)  # which v leads from a to b: [a, b]
-    steps = costs[:, meets].transpose(3, 1, 0, 2, 4)  # (length, a, t, b, chains)
+    costs = costs.reshape(2, 2, 2, length, chains)  # v in bits
     state = np.full((2, 4, chains), FAR)  # [s, a]
     state[0, 0] = 0
     best_s = np.empty((length, 4, chains), np.bool_)  # where the sign does not matter: the better s for each a
-    best_a = np.empty((length, 2, 4, chains), np.uint8)  # for each t and b
+    best_a = np.empty((length, 2, 2, 2, chains), np.uint8)  # for each t and b, in bits
     for group in range(length):
         # From s to t: the sign changes by s ^ t, which has to be `wrong`.
         np.less(state[1], state[0], out=best_s[group])
         entered = np.where(care[group], np.where(wrong[group], state[::-1], state), np.minimum(state[0], state[1]))
-        reached = steps[group] + entered.transpose(1, 0, 2)[:, :, None]  # (a, t, b, chains)
-        odd, pairs = reached[1::2] < reached[::2], np.minimum(reached[1::2], reached[::2])
-        upper = pairs[1] < pairs[0]
-        best_a[group] = np.where(upper, 2 + odd[1], odd[0])
+        before = entered[:, :, None, None]
+        own = costs[:, :, :, group]
+        reached = own + before[:, 0], own[:, :, ::-1] + before[:, 1]  # from a to b leads v = a ^ b
+        reached_from_2 = own[:, ::-1] + before[:, 2], own[:, ::-1, ::-1] + before[:, 3]
+        low, high = np.minimum(*reached), np.minimum(*reached_from_2)
+        upper = high < low
+        best_a[group] = np.where(upper, 2 + (reached_from_2[1] < reached_from_2[0]), reached[1] < reached[0])
         # b in bits is b1 b0: the next s is b0, the next a is t b1.
-        state = np.minimum(pairs[1], pairs[0]).reshape(2, 2, 2, chains).transpose(2, 0, 1, 3).reshape(2, 4, chains)
+        state = np.minimum(low, high).transpose(2, 0, 1, 3).reshape(2, 4, chains)
 
     chain = np.arange(chains)
     s, a = np.divmod(state.reshape(8, chains).argmin(0), 4)
     t, v = np.empty((2, length, chains), np.intp)
     for group in range(length - 1, -1, -1):
         t[group], b = a >> 1, (a & 1) << 1 | s
-        a = best_a[group, t[group], b, chain]
+        a = best_a[group, t[group], b >> 1, b & 1, chain]
         s = np.where(care[group], t[group] ^ wrong[group], best_s[group, a, chain])
         v[group] = a ^ b
     sets = np.array([[0, 0b0011, 0b0101, 0b1001], [1, 2, 4, 8]], np.uint8)[t, v]

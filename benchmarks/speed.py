@@ -42,7 +42,11 @@ STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is 
     "hyper": [("networks.EntropyModel", "hyper_latents")],
     "scale model": [("networks.ExactScaleModel", "__call__")],
     "means": [("networks.EntropyModel", "mean_of_first_pass"), ("networks.EntropyModel", "mean_of_second_pass")],
-    "rounding": [("rounding", "quantise")],
+    "rounding": [("rounding", "quantise"), ("codec", "shifts")],
+    "signs": [
+        *(("codec", name) for name in ("sign_groups", "tables_of", "without_signs", "with_signs")),
+        ("rounding", "hide"),
+    ],
     "ANS": [("entropy.Tables", "encode"), ("entropy.Tables", "decoder"), ("entropy.Decoder", "take")],
     "synthesis": [("networks.Synthesis", "forward")],
     "pixels": [("codec", "shuffle"), ("codec", "crop"), ("codec", "to_image")],
