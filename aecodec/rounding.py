@@ -23,7 +23,7 @@ def bits_per_square(position: Tensor) -> Tensor:
     The high-rate optimum, d(bits + w * error) / d step = 0 with error = step^2 / 12, is w = 6 / ln 2 = 8.7. More is
     better where few symbols are other than 0: chosen on held-out training crops, see docs/decisions.md.
     """
-    return 46 - 33 * position
+    return 53 - 38 * position
 
 
 def shifts(index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
