@@ -66,7 +66,12 @@ def check(codec: Codec, data: bytes, digest: str, golden: Image.Image) -> None:
         assert digest_of_integers(integers(codec, data, batch, memory_format)) == digest
     for image in (codec.decompress(data), codec.decompress_batch([data, data, data])[1]):
         assert image.mode == golden.mode
-        assert np.abs(np.asarray(image).astype(int) - np.asarray(golden)).max() <= 1
+        difference = np.abs(np.asarray(image).astype(int) - np.asarray(golden))
+        if codec.model.network.synthesis.last.weight.dtype == torch.bfloat16:
+            assert difference.max() <= 2
+            assert (difference > 1).mean() < 1e-4
+        else:
+            assert difference.max() <= 1
 
 
 @contextmanager

@@ -22,7 +22,7 @@ import aecodec
 from aecodec.errors import AecodecError
 
 # The modules on which aecodec's files and pixels depend: all that `Codec` imports but for the wording of errors.
-CODING = ("codec", "container", "entropy", "integer", "networks", "picture", "rate", "rounding", "weights")
+CODING = ("codec", "container", "entropy", "hiding", "integer", "networks", "picture", "rate", "rounding", "weights")
 
 
 @dataclass(frozen=True)
