@@ -56,7 +56,7 @@ def quantise_pass(residual: Tensor, shift: Tensor, groups: Sequence[Places]) -> 
 
 
 def round_latents(
-    network: Aec1, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes] = ()
+    network: Aec1, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes]
 ) -> tuple[Tensor, Tensor]:
     """All passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
     `ExactScaleModel` returns it and `quantise` takes it. groups: of signs to be hidden, see `hiding`."""
@@ -77,7 +77,7 @@ def search(
     position: Tensor,
     target: Tensor,
     steps: int,
-    groups: Sequence[Passes] = (),
+    groups: Sequence[Passes],
 ) -> Tensor:
     """Latents which, rounded with SEARCH_WORTH, give less bits + lambda * distortion than those of the analysis.
 

@@ -34,18 +34,8 @@ from aecodec.training.plot import plot_run
 from aecodec.weights import Model
 
 # "large" is for a run on a GPU: 79 instead of 34 kMAC per pixel, encoding and decoding together.
-NETWORKS = {
-    "base": ModelConfig(blocks_16=1, analysis_blocks_16=0, filter_channels=32, filter_layers=4, hidden_signs=True),
-    "large": ModelConfig(
-        channels_8=192,
-        blocks_8=2,
-        blocks_16=1,
-        analysis_blocks_16=0,
-        filter_channels=48,
-        filter_layers=4,
-        hidden_signs=True,
-    ),
-}
+BASE = ModelConfig(blocks_16=1, analysis_blocks_16=0, filter_channels=32, filter_layers=4, hidden_signs=True)
+NETWORKS = {"base": BASE, "large": replace(BASE, channels_8=192, blocks_8=2, filter_channels=48)}
 VALIDATION_POSITIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 VALIDATION_TILES = 32
 VALIDATION_SIZE = 256
