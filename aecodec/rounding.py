@@ -9,21 +9,22 @@ from torch import Tensor
 
 from aecodec.entropy import ESCAPE_TOP
 from aecodec.hiding import Passes, Places, hide
-from aecodec.networks import Aec1, rate_distortion_lambda, scale_of_index
+from aecodec.networks import Aec1, blocks_of_pixels, rate_distortion_lambda, scale_of_index
 
 # Of the search, chosen on held-out training crops (docs/decisions.md).
-CURVATURE = 8.0  # bits of distortion per squared step of a latent; 7 to 8.4 was measured at all qualities
+CURVATURE = 10.0  # bits of distortion per squared step of a latent
 SEARCH_WORTH = 9.0  # as `bits_per_square`, for latents that know what they do to the pixels
-FIRST_STEP, LAST_STEP = 0.4, 0.1  # how far a latent goes towards what would be best if it were alone
+FIRST_STEP, LAST_STEP = 0.35, 0.15  # how far a latent goes towards what would be best if it were alone
 
 
-def bits_per_square(position: Tensor) -> Tensor:
+def bits_per_square(position: Tensor, searched: float = 0) -> Tensor:
     """What a squared error of one quantisation step is worth to the encoder, in bits, at positions in 0..1.
 
     The high-rate optimum, d(bits + w * error) / d step = 0 with error = step^2 / 12, is w = 6 / ln 2 = 8.7. More is
     better where few symbols are other than 0: chosen on held-out training crops, see docs/decisions.md.
+    searched: how much of a search is behind the latents, 0..1; the more, the less they need.
     """
-    return 53 - 38 * position
+    return (53 - 38 * position) ** (1 - searched) * SEARCH_WORTH**searched
 
 
 def shifts(index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
@@ -78,31 +79,40 @@ def search(
     target: Tensor,
     steps: int,
     groups: Sequence[Passes],
-) -> Tensor:
-    """Latents which, rounded with SEARCH_WORTH, give less bits + lambda * distortion than those of the analysis.
+) -> tuple[Tensor, Tensor]:
+    """Latents that give less bits + lambda * distortion than those of the analysis, and the shift to round them with.
 
     A proximal gradient method (Parikh and Boyd, "Proximal Algorithms", 2014, section 4.2), damped: the distortion of
     the decoded pixels gives each latent the value that would be best if the others stayed; rounding, the proximal step
-    of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do.
+    of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do. A single step takes
+    the gradient through the linear path alone, which is nearly as good and saves the way back through the others.
 
-    y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,).
+    y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,). steps: none leave y as it is.
     target: (B, 12, 8 h, 8 w), pixels in -0.5..0.5 unshuffled by 2.
-    Returns (B, M, h, w) float32.
+    Returns (B, M, h, w) float32 twice.
     """
+
+    def shift_after(step: int) -> Tensor:
+        return shifts(index, prices, bits_per_square(position, step / (steps + 1)))
+
     # Inference tensors cannot take part in autograd.
     y, features, index = y.clone(), features.clone(), index.clone()
-    shift = shifts(index, prices, torch.full_like(position, SEARCH_WORTH))
+    synthesis = network.synthesis
     # lambda * 255^2 * MSE of each picture in bits: squared differences, three samples a pixel.
     weight = rate_distortion_lambda(network.config, position) * 255**2 / 3
     gain = network.decoder_gain(position)
     for step in range(steps):
         with torch.no_grad():
-            _, y_hat = round_latents(network, y, features, index, shift, groups)
+            hiding = groups if step else []  # the first step gains nothing by it
+            _, y_hat = round_latents(network, y, features, index, shift_after(step), hiding)
         y_hat.requires_grad_(True)
-        with torch.enable_grad():
-            difference = network.synthesis(y_hat, y_hat * gain, features, position) - target
-            (weight * difference.square().sum((1, 2, 3))).sum().backward()
-        assert y_hat.grad is not None
-        best = y_hat.detach() - y_hat.grad / (2 * CURVATURE)
+        with torch.set_grad_enabled(steps > 1):
+            pixels = synthesis(y_hat, y_hat * gain, features, position)
+        difference = pixels.detach() - target
+        if steps == 1:
+            with torch.enable_grad():
+                pixels = blocks_of_pixels(synthesis.linear, y_hat * gain)
+        (slope,) = torch.autograd.grad(pixels, y_hat, 2 * weight[:, None, None, None] * difference)
+        best = y_hat.detach() - slope / (2 * CURVATURE)
         y.lerp_(best, FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / max(steps - 1, 1))
-    return y
+    return y, shift_after(steps)

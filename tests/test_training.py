@@ -23,7 +23,7 @@ from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
 from aecodec.training.objective import laplace_bits, measure
 
-FAST = {"batch": 2, "patch": 64, "warmup": 4}
+FAST = {"batch": 2, "patch": 128, "warmup": 4}
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +155,29 @@ def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tm
         assert 0.4 * estimate.bpp.item() < 8 * (size - 24) / 256**2 < 1.05 * estimate.bpp.item() + 0.05
     with pytest.raises(ModelError, match="not a checkpoint"):
         export(path, [photos], tmp_path / "x.safetensors", say=lambda line: None)
+
+
+@pytest.mark.parametrize("cut", [2, 3])
+def test_the_entropy_model_sees_cut_patches_as_two_tiles(small_network: Aec1, cut: int) -> None:
+    """And the synthesis sees the whole, made of what each half is known by."""
+    pixels = torch.randint(0, 256, (2, 3, 128, 256), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    x, position = network_input(pixels if cut == 3 else pixels.transpose(2, 3)), torch.tensor([0.1, 0.9])
+    seen: list[torch.Tensor] = []
+    hook = small_network.synthesis.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    with torch.no_grad():
+        bpp = measure(small_network, x, position, noise=False, cut=cut).bpp
+        y = small_network.analysis(x) * small_network.encoder_gain(position)
+        features = [
+            small_network.scale_model(small_network.entropy_model.hyper_latents(half).round(), position)[0]
+            for half in y.chunk(2, cut)
+        ]
+    hook.remove()
+    y_hat, _, whole, positions = seen
+    assert y_hat.shape == y.shape
+    assert (y_hat - y).abs().max() <= 0.5 + 1e-4
+    assert torch.equal(whole, torch.cat(features, cut))
+    assert torch.equal(positions, position)
+    assert bpp.shape == (2,)
 
 
 def test_the_held_out_tiles_do_not_train(photos: Path) -> None:

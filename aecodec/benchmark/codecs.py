@@ -121,7 +121,7 @@ def _aecodec(effort: int, model: str | None) -> Peer:
         f"aecodec {codec.model.name}" + (f", effort {effort}" if effort else ""),
         f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
         f"CPU, effort={effort}",
-        "8 steps are most of what a search brings" if effort else "the default",
+        {0: "the default", 1: "the cheapest search", 8: "most of what a search brings"}[effort],
         (1, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 100),
         partial(codec.compress, effort=effort),
         codec.decompress,
@@ -283,9 +283,10 @@ MAKERS: dict[str, Callable[..., Peer]] = {
     "avif": lambda: _avif("4:2:0"),
     "avif444": lambda: _avif("4:4:4"),
     "aecodec": partial(_aecodec, 0),
+    "aecodec-effort1": partial(_aecodec, 1),
     "aecodec-effort8": partial(_aecodec, 8),
 }
-OURS = ("aecodec", "aecodec-effort8")  # those that can be given a model
+OURS = ("aecodec", "aecodec-effort1", "aecodec-effort8")  # those that can be given a model
 
 
 def _saved(image: Image.Image, kind: str, quality: float, **options: object) -> bytes:

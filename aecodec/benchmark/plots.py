@@ -13,6 +13,7 @@ from aecodec.files import write_atomically
 # Okabe and Ito's colours, which colour-blind people can tell apart; aecodec's is the strongest.
 COLOURS = {
     "aecodec": "#d55e00",
+    "aecodec-effort1": "#d55e00",
     "aecodec-effort8": "#d55e00",
     "jpeg": "#56b4e9",
     "jpeg444": "#56b4e9",
@@ -53,7 +54,7 @@ def draw(
             [p.score for p in points],
             label=titles[name],
             color=COLOURS.get(name),
-            linestyle="--" if name.endswith(("444", "effort8")) else "-",
+            linestyle=":" if name.endswith("effort1") else "--" if name.endswith(("444", "effort8")) else "-",
             linewidth=2.2 if name == "aecodec" else 1.4,
             marker=".",
             markersize=6,

@@ -46,12 +46,13 @@ class TrainingConfig:
     """Settings of a run; saved in its checkpoints."""
 
     batch: int = 32
-    patch: int = 128  # pixels each way, a multiple of 64
+    patch: int = 128  # pixels each way, a multiple of 128
     muon_rate: float = 2e-3  # matrices; scaled to the root mean square of an Adam update
     adam_rate: float = 5e-3  # the rest: gains and biases
     linear_factor: float = 0.01  # both linear paths learn this much slower: a run without it diverged
     warmup: int = 100  # steps
     tune_factor: float = 0.1  # of the learning rates, at the start of tuning
+    cut: float = 0.25  # share of the steps in which patches are coded as two tiles, to learn what borders of tiles are
     ema: float = 0.999  # the average that is evaluated and shipped
     seed: int = 0
 
@@ -268,8 +269,9 @@ def train(
             # All rates in each step, one from each equal part of the range.
             within = torch.rand(settings.batch, device=device, generator=generator)
             position = (torch.arange(settings.batch, device=device) + within) / settings.batch
+            cut = 2 + int(torch.rand(()) < 0.5) if torch.rand(()) < settings.cut else None
             with torch.autocast(x.device.type, torch.bfloat16):
-                measures = compiled(model, x, position, noise=not tune, prices=prices)
+                measures = compiled(model, x, position, noise=not tune, prices=prices, cut=cut)
             loss = loss_per_patch(model, measures, position).mean()
             loss.backward()
 

@@ -44,6 +44,7 @@ def measure(
     noise: bool,
     quantise: bool = True,
     prices: Tensor | None = None,
+    cut: int | None = None,
 ) -> Measures:
     """Codes a batch in the model's own estimate.
 
@@ -52,11 +53,15 @@ def measure(
 
     x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. position: (B,) in 0..1.
     quantise: whether the integer path is rounded. prices: see `Tables.prices`, to round latents as the encoder does;
-    None rounds to the nearest.
+    None rounds to the nearest. cut: dimension of x along which the entropy model sees two halves, each as a tile of its
+    own; analysis and synthesis see across, as they do in a picture.
     """
     entropy = model.entropy_model
+    whole_position = position
 
     y = model.analysis(x) * model.encoder_gain(position)
+    if cut is not None:
+        y, position = torch.cat(y.chunk(2, cut)), position.repeat(2)
     z = entropy.hyper_latents(y)
     z_scale = scale_of_index(model.scale_model.z_scale_index(position, quantise))
     z_hat = round_through(z)
@@ -85,6 +90,10 @@ def measure(
         bits = bits - count_hidden(rounded.detach(), groups)
 
     y_hat = mean + rounded
+    if cut is not None:
+        bits = bits.view(2, -1).sum(0)
+        y_hat, features = (torch.cat(halves.chunk(2), cut) for halves in (y_hat, features))
+        position = whole_position
     x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
     return Measures(bits / (64 * x.shape[2] * x.shape[3]), (regroup(x) - x_hat).square().mean((1, 2, 3)))
 
