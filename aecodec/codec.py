@@ -297,7 +297,7 @@ class Codec:
         z = model.scale_model.z_of_residual(np.stack([decoder.take(z_indices) for decoder in decoders]))
         z_hat = torch.from_numpy(z).to(self.device, torch.float32, memory_format=torch.channels_last)
         features, index = model.scale_model(z_hat, position)
-        groups = _sign_groups(model, index)
+        groups = sign_groups(model.network.config, index)
         indices = _array(tables_of(index, groups), torch.uint8)
         symbols = []
         for decoder, tile in zip(decoders, indices, strict=True):
@@ -489,7 +489,7 @@ def symbols_of_latents(
     z_coded = model.prices[z_index].isfinite()  # what is not coded arrives as 0
     z = network.entropy_model.hyper_latents(y).round().mul_(z_coded[:, None, None])
     features, index = model.scale_model(z, quality - QUALITY_MIN)
-    groups = _sign_groups(model, index)
+    groups = sign_groups(network.config, index)
     shift = shifts(index, model.prices, bits_per_square(position))
     if effort:
         assert pixels is not None
@@ -507,10 +507,6 @@ def _array(values: Tensor, dtype: torch.dtype) -> np.ndarray:
 def _z_indices(model: Model, shape: Sequence[int], quality: int) -> Indices:
     index = model.scale_model.z_scale_index(quality - QUALITY_MIN).to(torch.uint8).numpy()
     return np.broadcast_to(index[:, None, None], tuple(shape))
-
-
-def _sign_groups(model: Model, index: Tensor) -> list[Passes]:
-    return sign_groups(index) if model.network.config.hidden_signs else []
 
 
 def _row_position(quality: int, count: int, device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ Arrays are those of a tile, flattened in the order row, column, channel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from aecodec.entropy import ESCAPE_TOP, TABLES, Indices
-from aecodec.networks import first_pass_mask
+from aecodec.networks import ModelConfig, first_pass_mask
 
 # Chosen on held-out training crops (docs/decisions.md). A symbol of scale index i counts min(max(i - 4, 0), 26), and
 # one sign is hidden for every 78.
@@ -53,12 +53,15 @@ def unflatten(flat: npt.NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(flat).view(batch, height, width, channels).permute(0, 3, 1, 2).to(like.device)
 
 
-def sign_groups(index: Tensor) -> list[Passes]:
-    """Which elements hide signs, from the scale indices of tiles (B, M, h, w): the groups of both passes of each tile.
+def sign_groups(config: ModelConfig, index: Tensor) -> list[Passes]:
+    """Which elements hide signs, from the scale indices of tiles (B, M, h, w): the groups of both passes of each tile,
+    or none at all if the model hides no signs.
 
     Groups are places (rows, groups), the first row of which are the carriers. Group g belongs to chain
     g mod (groups / length), its place in it is g div (groups / length), where length = min(CHAIN, groups).
     """
+    if not config.hidden_signs:
+        return []
     first = flatten(first_pass_mask(index)[None])[0]
     result = []
     for indices in flatten(index.to(torch.uint8)):
@@ -83,25 +86,24 @@ def tables_of(index: Tensor, groups: Sequence[Passes]) -> Tensor:
 
     groups: of each tile, or none if no signs are hidden, here and below.
     """
-    tables = index.to(torch.uint8, copy=True)
-    if not groups:
-        return tables
-    flat = flatten(tables)
-    for tile, passes in zip(flat, groups, strict=True):
-        for part in passes:
-            tile[part[0]] += TABLES
-    return unflatten(flat, tables)
+    return _with_carriers(index.to(torch.uint8, copy=True), groups, lambda indices: indices + TABLES)
 
 
 def without_signs(symbols: Tensor, groups: Sequence[Passes]) -> Tensor:
     """What is coded of symbols (B, M, h, w), which may be changed in place: of carriers the magnitudes."""
+    return _with_carriers(symbols, groups, np.abs)
+
+
+def _with_carriers(
+    values: Tensor, groups: Sequence[Passes], changed: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> Tensor:
     if not groups:
-        return symbols
-    flat = flatten(symbols)
+        return values
+    flat = flatten(values)
     for tile, passes in zip(flat, groups, strict=True):
         for part in passes:
-            tile[part[0]] = np.abs(tile[part[0]])
-    return unflatten(flat, symbols)
+            tile[part[0]] = changed(tile[part[0]])
+    return unflatten(flat, values)
 
 
 def with_signs(coded: Tensor, groups: Sequence[Passes]) -> Tensor:

@@ -150,7 +150,7 @@ def test_coded_size_is_within_one_percent_of_the_estimate(codec: Codec, photo: n
     x, inside = network_input(pad(photo, (128, 192))), (slice(0, 128), slice(0, 192))
     for quality in (500, 5000, 9500):
         z, symbols, indices = symbols_of_tiles(codec.model, x, inside, quality)
-        groups = sign_groups(torch.from_numpy(indices))
+        groups = sign_groups(codec.model.network.config, torch.from_numpy(indices))
         hidden = count_hidden(torch.from_numpy(symbols), groups).item() / 8
         assert hidden > 0
         z_indices = np.broadcast_to(

@@ -26,7 +26,7 @@ import aecodec.codec
 import aecodec.weights
 from aecodec import container
 from aecodec.codec import Codec, _tiles, _z_indices
-from aecodec.hiding import tables_of, with_signs
+from aecodec.hiding import sign_groups, tables_of, with_signs
 from aecodec.weights import DEFAULT, RELEASED, weights_folder
 
 HERE = Path(__file__).parent / "conformance"
@@ -52,7 +52,7 @@ def integers(
         stack = stack.to(codec.device, memory_format=memory_format)
         _, index = codec.model.scale_model(stack, file.header.quality - 100)
         index = index[-1:].to(torch.uint8)
-        groups = aecodec.codec._sign_groups(codec.model, index)
+        groups = sign_groups(codec.model.network.config, index)
         coded = decoder.take(tables_of(index, groups)[0].cpu().contiguous().numpy())
         symbols = with_signs(torch.from_numpy(coded[None]), groups)
         result.append((z, index[0].cpu().contiguous().numpy(), symbols[0].contiguous().numpy()))

@@ -22,9 +22,10 @@ from aecodec.hiding import (
     with_signs,
     without_signs,
 )
-from aecodec.networks import first_pass_mask
+from aecodec.networks import ModelConfig, first_pass_mask
 from aecodec.rounding import quantise, shifts
 
+HIDING = ModelConfig(hidden_signs=True)
 WORTH = torch.tensor([20.0])
 
 
@@ -40,7 +41,7 @@ def draw(shape: tuple[int, ...], seed: int, low: int = 0, high: int = 64) -> tup
 def hidden(residual: Tensor, index: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
     """Symbols before and after both passes hid their signs."""
     shift = shifts(index, prices, WORTH.expand(len(residual)))
-    plain, groups = quantise(residual, shift), sign_groups(index)
+    plain, groups = quantise(residual, shift), sign_groups(HIDING, index)
     symbols = plain.clone()
     for number in range(2):
         symbols = hide(symbols, residual, shift, [passes[number] for passes in groups])
@@ -51,7 +52,7 @@ def hidden(residual: Tensor, index: Tensor, prices: Tensor) -> tuple[Tensor, Ten
 def test_signs_come_back(codec: Codec, shape: tuple[int, ...]) -> None:
     residual, index = draw(shape, seed=shape[1])
     plain, symbols = hidden(residual, index, codec.model.prices)
-    groups = sign_groups(index)
+    groups = sign_groups(HIDING, index)
     assert ((symbols - plain).abs() <= 1).all()
     assert ((symbols == 0) | (symbols.sign() == residual.sign())).all()
     coded, tables = without_signs(symbols.clone(), groups), tables_of(index, groups)
@@ -70,7 +71,7 @@ def test_passes_hide_on_their_own(codec: Codec) -> None:
     """The second pass is decided when the first cannot be changed any more."""
     _, index = draw((1, 64, 12, 12), seed=1)
     mask = first_pass_mask(index)
-    first, second = sign_groups(index)[0]
+    first, second = sign_groups(HIDING, index)[0]
     for places, members in ((first, mask), (second, ~mask)):
         flat = members.permute(1, 2, 0).reshape(-1).numpy()
         assert flat[places].all()
@@ -83,11 +84,11 @@ def test_passes_hide_on_their_own(codec: Codec) -> None:
 
 def test_a_tile_in_which_little_happens_hides_nothing() -> None:
     index = torch.full((1, 8, 4, 4), 4.0)
-    ((first, second),) = sign_groups(index)
+    ((first, second),) = sign_groups(HIDING, index)
     assert first.size == second.size == 0
     index[0, 0, 0, 0] = 63  # an activity of 26, of 78 for a sign
-    assert all(places.size == 0 for places in sign_groups(index)[0])
-    groups = sign_groups(index)
+    assert all(places.size == 0 for places in sign_groups(HIDING, index)[0])
+    groups = sign_groups(HIDING, index)
     symbols = torch.ones_like(index)
     assert torch.equal(with_signs(without_signs(symbols, groups), groups), symbols)
     assert int(tables_of(index, groups).max()) < TABLES
@@ -123,5 +124,5 @@ def test_the_largest_symbols_stay_within_what_can_be_coded(codec: Codec) -> None
     residual *= 1e6
     plain, symbols = hidden(residual, index, codec.model.prices)
     assert plain.abs().max() == symbols.abs().max() == ESCAPE_TOP
-    groups = sign_groups(index)
+    groups = sign_groups(HIDING, index)
     assert torch.equal(with_signs(without_signs(symbols.clone(), groups), groups), symbols)

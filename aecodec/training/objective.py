@@ -73,7 +73,7 @@ def measure(
     groups: list[Passes] = []
     if prices is not None:
         shift = shifts(index.detach(), prices, bits_per_square(position))
-        groups = sign_groups(index.detach()) if model.config.hidden_signs else []
+        groups = sign_groups(model.config, index.detach())
 
     def symbols_of(mean: Tensor, number: int) -> Tensor:
         residual = y - mean
