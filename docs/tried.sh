@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The command line as a new user tries it: bash docs/tried.sh > docs/tried.md, in the root of a checkout, aecodec installed.
 set -u
+command -v aecodec > /dev/null || { echo "aecodec is not installed here" >&2; exit 1; }
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 cp examples/coffee.png "$folder"
