@@ -314,7 +314,7 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
 )
 @click.option("--network", type=click.Choice(["base", "large"]), default="base", help="Of a new run.")
 @click.option("--batch", type=int, help="Patches per step.")
-@click.option("--patch", type=int, help="Side of the patches, a multiple of 64 pixels.")
+@click.option("--patch", type=int, help="Side of the patches, a multiple of 128 pixels.")
 @click.option("--report-every", default=500, show_default=True, metavar="STEPS")
 @DEVICE
 @click.option("--threads", type=int, help="CPU threads.")

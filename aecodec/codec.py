@@ -490,12 +490,13 @@ def symbols_of_latents(
     z = network.entropy_model.hyper_latents(y).round().mul_(z_coded[:, None, None])
     features, index = model.scale_model(z, quality - QUALITY_MIN)
     groups = sign_groups(network.config, index)
-    shift = shifts(index, model.prices, bits_per_square(position))
     if effort:
         assert pixels is not None
         target = regroup(network_input(pixels.to(y.device)))
         with torch.inference_mode(mode=False):
             y, shift = search(network, y, features, index, model.prices, position, target, effort, groups)
+    else:
+        shift = shifts(index, model.prices, bits_per_square(position))
     symbols, _ = round_latents(network, y, features, index, shift, groups)
     return z, symbols, index, groups
 

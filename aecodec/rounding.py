@@ -87,7 +87,7 @@ def search(
     of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do. A single step takes
     the gradient through the linear path alone, which is nearly as good and saves the way back through the others.
 
-    y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,). steps: none leave y as it is.
+    y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,). steps: at least 1.
     target: (B, 12, 8 h, 8 w), pixels in -0.5..0.5 unshuffled by 2.
     Returns (B, M, h, w) float32 twice.
     """

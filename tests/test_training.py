@@ -135,6 +135,11 @@ def test_without_a_trunk_there_is_nothing_to_decay_from(photos: Path, tmp_path: 
         run(photos / "a.png", tmp_path, steps=1)
 
 
+def test_patches_have_to_be_of_two_tiles(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(AecodecError, match="patches of 192 pixels; expected a multiple of 128"):
+        loop.train([photos], tmp_path, steps=1, changes=FAST | {"patch": 192})
+
+
 def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, steps=30)
     path = tmp_path / "model.safetensors"

@@ -109,7 +109,7 @@ def _avif(subsampling: str) -> Peer:
     )
 
 
-def _aecodec(effort: int, model: str | None) -> Peer:
+def _aecodec(effort: int, reason: str, model: str | None) -> Peer:
     import torch
 
     from aecodec.codec import Codec
@@ -121,7 +121,7 @@ def _aecodec(effort: int, model: str | None) -> Peer:
         f"aecodec {codec.model.name}" + (f", effort {effort}" if effort else ""),
         f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
         f"CPU, effort={effort}",
-        {0: "the default", 1: "the cheapest search", 8: "most of what a search brings"}[effort],
+        reason,
         (1, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 100),
         partial(codec.compress, effort=effort),
         codec.decompress,
@@ -282,11 +282,11 @@ MAKERS: dict[str, Callable[..., Peer]] = {
     "jxl": _jxl,
     "avif": lambda: _avif("4:2:0"),
     "avif444": lambda: _avif("4:4:4"),
-    "aecodec": partial(_aecodec, 0),
-    "aecodec-effort1": partial(_aecodec, 1),
-    "aecodec-effort8": partial(_aecodec, 8),
+    "aecodec": partial(_aecodec, 0, "the default"),
+    "aecodec-effort1": partial(_aecodec, 1, "the cheapest search"),
+    "aecodec-effort8": partial(_aecodec, 8, "most of what a search brings"),
 }
-OURS = ("aecodec", "aecodec-effort1", "aecodec-effort8")  # those that can be given a model
+OURS = tuple(name for name in MAKERS if name.startswith("aecodec"))  # those that can be given a model
 
 
 def _saved(image: Image.Image, kind: str, quality: float, **options: object) -> bytes:

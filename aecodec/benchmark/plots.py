@@ -25,6 +25,7 @@ COLOURS = {
     "avif": "#0072b2",
     "avif444": "#0072b2",
 }
+LINES = {"aecodec-effort1": ":", "aecodec-effort8": "--", "jpeg444": "--", "avif444": "--"}  # the others are solid
 LABELS = {
     "psnr_rgb": "PSNR (RGB), dB",
     "psnr_y": "PSNR (luma), dB",
@@ -54,7 +55,7 @@ def draw(
             [p.score for p in points],
             label=titles[name],
             color=COLOURS.get(name),
-            linestyle=":" if name.endswith("effort1") else "--" if name.endswith(("444", "effort8")) else "-",
+            linestyle=LINES.get(name, "-"),
             linewidth=2.2 if name == "aecodec" else 1.4,
             marker=".",
             markersize=6,

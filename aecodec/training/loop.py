@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from aecodec.errors import AecodecError
-from aecodec.networks import Aec1, ModelConfig, network_input, rate_distortion_lambda
+from aecodec.networks import HYPER_STRIDE, Aec1, ModelConfig, network_input, rate_distortion_lambda
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
 from aecodec.training.objective import loss_per_patch, measure
@@ -147,8 +147,9 @@ def train(
             rounds them ("soft then hard", Guo et al., ICML 2021).
         model_config: of a new run; a resumed run keeps its own.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
-    Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures or a decay is
-    asked for without a trunk, KeyboardInterrupt after SIGINT or SIGTERM, when the checkpoint is written.
+    Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures, the patches are
+    no multiple of 128 pixels or a decay is asked for without a trunk, KeyboardInterrupt after SIGINT or SIGTERM, when
+    the checkpoint is written.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -178,6 +179,8 @@ def train(
         settings = TrainingConfig(**state["settings"])
         model_config = ModelConfig(**state["model_config"])
     settings = replace(settings, **(changes or {}))  # type: ignore[arg-type]
+    if settings.patch % (2 * HYPER_STRIDE):  # of two tiles
+        raise AecodecError(f"patches of {settings.patch} pixels; expected a multiple of {2 * HYPER_STRIDE}")
     model_config = model_config or NETWORKS["base"]
     generator = torch.Generator(device)
     generator.manual_seed(settings.seed)

@@ -57,22 +57,22 @@ def measure(
     own; analysis and synthesis see across, as they do in a picture.
     """
     entropy = model.entropy_model
-    whole_position = position
 
     y = model.analysis(x) * model.encoder_gain(position)
+    tile_position = position
     if cut is not None:
-        y, position = torch.cat(y.chunk(2, cut)), position.repeat(2)
+        y, tile_position = torch.cat(y.chunk(2, cut)), position.repeat(2)
     z = entropy.hyper_latents(y)
-    z_scale = scale_of_index(model.scale_model.z_scale_index(position, quantise))
+    z_scale = scale_of_index(model.scale_model.z_scale_index(tile_position, quantise))
     z_hat = round_through(z)
     coded = (z + torch.rand_like(z) - 0.5 if noise else z_hat) - model.scale_model.predict(z_hat, quantise)
     bits = laplace_bits(coded, z_scale).sum((1, 2, 3))
 
-    features, index = model.scale_model(z_hat, position, quantise)
+    features, index = model.scale_model(z_hat, tile_position, quantise)
     scale = scale_of_index(index)
     groups: list[Passes] = []
     if prices is not None:
-        shift = shifts(index.detach(), prices, bits_per_square(position))
+        shift = shifts(index.detach(), prices, bits_per_square(tile_position))
         groups = sign_groups(model.config, index.detach())
 
     def symbols_of(mean: Tensor, number: int) -> Tensor:
@@ -93,7 +93,6 @@ def measure(
     if cut is not None:
         bits = bits.view(2, -1).sum(0)
         y_hat, features = (torch.cat(halves.chunk(2), cut) for halves in (y_hat, features))
-        position = whole_position
     x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
     return Measures(bits / (64 * x.shape[2] * x.shape[3]), (regroup(x) - x_hat).square().mean((1, 2, 3)))
 
