@@ -313,6 +313,7 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
     "--tune", type=int, metavar="STEPS", help="After a decay: tune all but the analysis on the encoder's rounding."
 )
 @click.option("--network", type=click.Choice(["base", "large"]), default="base", help="Of a new run.")
+@click.option("--start", metavar="NAME|FILE", help="Of a new run: the model whose training it goes on with.")
 @click.option("--batch", type=int, help="Patches per step.")
 @click.option("--patch", type=int, help="Side of the patches, a multiple of 128 pixels.")
 @click.option("--report-every", default=500, show_default=True, metavar="STEPS")

@@ -31,7 +31,7 @@ from aecodec.networks import HYPER_STRIDE, STRIDE, network_input, regroup, scale
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
 from aecodec.rate import DEFAULT_QUALITY
 from aecodec.rounding import bits_per_square, round_latents, search, shifts
-from aecodec.weights import DEFAULT, Model, load_released, released_name
+from aecodec.weights import DEFAULT, Model, load_released, locate, released_name
 
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
@@ -80,10 +80,8 @@ class Codec:
         self._model_argument = model
         self.device = find_device(device)
         self.pixel_limit = pixel_limit
-        if isinstance(model, Path) or (model or "").endswith(".safetensors"):
-            self.model = Model(Path(str(model)), self.device)
-        else:
-            self.model = load_released(model or DEFAULT, self.device)
+        path, released = locate(model or DEFAULT)
+        self.model = load_released(path.stem, self.device) if released else Model(path, self.device)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Codec, (str(self.device), self._model_argument, self.pixel_limit)

@@ -200,3 +200,11 @@ class IntegerConv2d(nn.Module):
         )
         check_bound(name, weight, bias)
         return {"weight": weight, "bias": bias.to(torch.int32), "shift": shift.to(torch.int8)}
+
+    @torch.no_grad()
+    def restore(self, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+        """The inverse of `export`, but for what its rounding lost."""
+        shift = shift.double()
+        steps = torch.exp2(shift) * ACTIVATION_STEPS / self.input_steps  # integers per unit of weight
+        self.weight.copy_(weight / steps.view(-1, 1, 1, 1))
+        self.bias.copy_((bias - torch.floor(torch.exp2(shift - 1))) / (steps * self.input_steps))

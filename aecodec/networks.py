@@ -7,7 +7,7 @@ is the same thing as the networks see it, 0..1 along the learned rows of gains a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,10 +251,22 @@ class ScaleModel(nn.Module):
             "z_index": torch.round(self.z_index.detach().double() * 16 * Z_INDEX_STEPS).to(torch.int32),
             "z_weights": torch.round(self.z_weights.detach() * Z_WEIGHT_STEPS).clamp(-127, 127).to(torch.int8),
         }
-        for name, layer in (*((f"trunk.{i}", layer) for i, layer in enumerate(self.trunk)), ("head", self.index_head)):
-            assert isinstance(layer, IntegerConv2d)
+        for name, layer in self._layers().items():
             tensors |= {f"{name}.{key}": value for key, value in layer.export(name).items()}
         return tensors
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `export`, but for what its rounding lost."""
+        self.z_index.copy_(tensors["z_index"] / (16 * Z_INDEX_STEPS))
+        self.z_weights.copy_(tensors["z_weights"] / Z_WEIGHT_STEPS)
+        for name, layer in self._layers().items():
+            layer.restore(*(tensors[f"{name}.{key}"] for key in ("weight", "bias", "shift")))
+
+    def _layers(self) -> dict[str, IntegerConv2d]:
+        """The layers under the names that their tensors have in a model file."""
+        named = [*((f"trunk.{i}", layer) for i, layer in enumerate(self.trunk)), ("head", self.index_head)]
+        return {name: layer for name, layer in named if isinstance(layer, IntegerConv2d)}
 
 
 class ExactScaleModel:

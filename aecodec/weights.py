@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,6 +62,57 @@ def save_model(
     return hashlib.sha256(data).hexdigest()
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """A model file: its hash in hexadecimal, sizes of the network, and tensors without the prefixes of their names."""
+
+    sha256: str
+    config: ModelConfig
+    exact: dict[str, Tensor]
+    tables: dict[str, Tensor]
+    floats: dict[str, Tensor]  # float32
+
+
+def _read(path: Path, expected_sha256: str | None) -> _Contents:
+    try:
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        if expected_sha256 is not None and digest != expected_sha256:
+            raise ModelError(f"{path}: not the released file (SHA-256 {digest}, expected {expected_sha256})")
+        tensors = safetensors.torch.load(data)
+        # The header is JSON behind its length in 8 bytes; safetensors gives its metadata only from a file name.
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        config = ModelConfig(**json.loads(metadata["config"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable model file ({error})") from error
+    contents = _Contents(digest, config, {}, {}, {})
+    for name, tensor in tensors.items():
+        if name.startswith(EXACT):
+            contents.exact[name.removeprefix(EXACT)] = tensor
+        elif name.startswith(TABLES):
+            contents.tables[name.removeprefix(TABLES)] = tensor
+        else:
+            contents.floats[name] = tensor.float()
+    return contents
+
+
+def trainable(model: str | Path) -> Aec1:
+    """The network of a released model, by name, or of a weights file, as training has it.
+
+    Raises ModelError if there is no such model or if it cannot be read.
+    """
+    path, expected = locate(model)
+    contents = _read(path, expected)
+    network = Aec1(contents.config)
+    try:
+        network.scale_model.restore(contents.exact)
+        own = {f"scale_model.{name}": tensor for name, tensor in network.scale_model.state_dict().items()}
+        network.load_state_dict(contents.floats | own)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"{path}: tensors do not fit the network ({error})") from error
+    return network
+
+
 class Model:
     """A model ready to code with, on one device.
 
@@ -70,34 +121,17 @@ class Model:
     """
 
     def __init__(self, path: Path, device: torch.device, expected_sha256: str | None = None):
-        try:
-            data = path.read_bytes()
-            digest = hashlib.sha256(data).hexdigest()
-            if expected_sha256 is not None and digest != expected_sha256:
-                raise ModelError(f"{path}: not the released file (SHA-256 {digest}, expected {expected_sha256})")
-            tensors = safetensors.torch.load(data)
-            # The header is JSON behind its length in 8 bytes; safetensors gives its metadata only from a file name.
-            metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-            config = ModelConfig(**json.loads(metadata["config"]))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: not a readable model file ({error})") from error
-        self.id = bytes.fromhex(digest)[:MODEL_ID_BYTES]
+        contents = _read(path, expected_sha256)
+        self.id = bytes.fromhex(contents.sha256)[:MODEL_ID_BYTES]
         self.name = path.stem
         self.device = device
-        exact, tables, floats = ({}, {}, {})  # type: dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]
-        for name, tensor in tensors.items():
-            if name.startswith(EXACT):
-                exact[name.removeprefix(EXACT)] = tensor
-            elif name.startswith(TABLES):
-                tables[name.removeprefix(TABLES)] = tensor
-            else:
-                floats[name] = tensor.float()
         try:
             with torch.device("meta"):
-                self.network = Aec1(config)
+                self.network = Aec1(contents.config)
             del self.network.scale_model
-            self.network.load_state_dict(floats, assign=True)
-            self.scale_model = ExactScaleModel(exact, device)
+            self.network.load_state_dict(contents.floats, assign=True)
+            self.scale_model = ExactScaleModel(contents.exact, device)
+            tables = contents.tables
             self.tables = Tables(tables["frequencies"].numpy(), tables["reach"].numpy().astype(np.int32))
             self.prices = torch.from_numpy(self.tables.prices()).to(device)
         except (KeyError, RuntimeError) as error:
@@ -115,12 +149,23 @@ def _fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def locate(model: str | Path) -> tuple[Path, str | None]:
+    """File and, of a released model, SHA-256 of a model: a released one by name, or the path of a weights file.
+
+    Raises ModelError if no released model has the name.
+    """
+    if isinstance(model, Path) or model.endswith(".safetensors"):
+        return Path(model), None
+    if model not in RELEASED:
+        raise ModelError(f"no released model is called {model!r}; there are {', '.join(RELEASED)}")
+    return weights_folder() / f"{model}.safetensors", RELEASED[model]
+
+
 @lru_cache(maxsize=8)
 def load_released(name: str, device: torch.device) -> Model:
     """A released model by name. Raises ModelError if there is none or if its file is not what was released."""
-    if name not in RELEASED:
-        raise ModelError(f"no released model is called {name!r}; there are {', '.join(RELEASED)}")
-    return Model(weights_folder() / f"{name}.safetensors", device, RELEASED[name])
+    path, expected = locate(name)
+    return Model(path, device, expected)
 
 
 def released_name(model_id: bytes) -> str:

@@ -18,7 +18,7 @@ from aecodec.integer import (
     integer_conv2d,
     interpolate_rows_exactly,
 )
-from aecodec.networks import TRUNK_LAYERS, Aec1, ExactScaleModel
+from aecodec.networks import TRUNK_LAYERS, Aec1, ExactScaleModel, ScaleModel
 
 
 def numpy_layer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray, top: int) -> np.ndarray:
@@ -140,6 +140,18 @@ def test_the_trained_form_is_the_exported_form(busy_network: Aec1) -> None:
         assert torch.equal(index, exact_index)
         z_index = busy_network.scale_model.z_scale_index(position)[0].flatten().long()
         torch.testing.assert_close(z_index, exact.z_scale_index(row * POSITION_STEPS // (SMALL.rows - 1)))
+
+
+def test_what_is_restored_from_an_export_computes_the_same(busy_network: Aec1) -> None:
+    restored = ScaleModel(SMALL).requires_grad_(False)
+    restored.restore(busy_network.scale_model.export())
+    z = torch.randint(-9, 10, (2, SMALL.hyper_channels, 2, 4), generator=torch.Generator().manual_seed(3)).float()
+    assert torch.equal(restored.predict(z), busy_network.scale_model.predict(z))
+    for position in (torch.tensor([0.0, 1.0]), torch.tensor([0.3, 0.8])):
+        for ours, theirs in zip(restored(z, position), busy_network.scale_model(z, position), strict=True):
+            assert torch.equal(ours, theirs)
+        z_index = (model.z_scale_index(position) for model in (restored, busy_network.scale_model))
+        assert torch.equal(*z_index)
 
 
 def test_hyper_latents_come_back_from_what_their_neighbours_do_not_tell(busy_network: Aec1) -> None:

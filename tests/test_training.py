@@ -162,6 +162,17 @@ def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tm
         export(path, [photos], tmp_path / "x.safetensors", say=lambda line: None)
 
 
+def test_a_run_starts_from_a_weights_file(
+    small_network: Aec1, small_weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    begun = run(photos, tmp_path, start=small_weights, model_config=None, minutes=0.0)  # stops at once
+    assert begun["step"] == 0
+    for name, value in small_network.state_dict().items():
+        torch.testing.assert_close(begun["model"][name], value, rtol=2**-7, atol=0.02, msg=name)  # int8
+    with pytest.raises(ModelError, match="no released model is called 'aec0'"):
+        run(photos, tmp_path / "other", start="aec0")
+
+
 @pytest.mark.parametrize("cut", [2, 3])
 def test_the_entropy_model_sees_cut_patches_as_two_tiles(small_network: Aec1, cut: int) -> None:
     """And the synthesis sees the whole, made of what each half is known by."""

@@ -31,7 +31,7 @@ from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
 from aecodec.training.objective import loss_per_patch, measure
 from aecodec.training.plot import plot_run
-from aecodec.weights import Model
+from aecodec.weights import Model, trainable
 
 # "large" is for a run on a GPU: 79 instead of 34 kMAC per pixel, encoding and decoding together.
 BASE = ModelConfig(blocks_16=1, analysis_blocks_16=0, filter_channels=32, filter_layers=4, hidden_signs=True)
@@ -131,6 +131,7 @@ def train(
     tune: int | None = None,
     device: str = "cpu",
     model_config: ModelConfig | None = None,
+    start: str | Path | None = None,
     changes: Mapping[str, int | float] | None = None,
     report_every: int = 500,
     save_minutes: float = 5.0,
@@ -146,6 +147,7 @@ def train(
         tune: after a decay, tune what comes after the analysis over this many steps, on latents rounded as the encoder
             rounds them ("soft then hard", Guo et al., ICML 2021).
         model_config: of a new run; a resumed run keeps its own.
+        start: released model or weights file that a new run starts from, and whose network it has.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
     Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures, the patches are
     no multiple of 128 pixels or a decay is asked for without a trunk, KeyboardInterrupt after SIGINT or SIGTERM, when
@@ -181,14 +183,16 @@ def train(
     settings = replace(settings, **(changes or {}))  # type: ignore[arg-type]
     if settings.patch % (2 * HYPER_STRIDE):  # of two tiles
         raise AecodecError(f"patches of {settings.patch} pixels; expected a multiple of {2 * HYPER_STRIDE}")
-    model_config = model_config or NETWORKS["base"]
     generator = torch.Generator(device)
     generator.manual_seed(settings.seed)
     torch.manual_seed(settings.seed)
 
-    model = Aec1(model_config)
-    if state is None:
-        model.start_from_klt(block_covariance(training, generator))
+    if state is None and start is not None:
+        model = trainable(start)
+    else:
+        model = Aec1(model_config or NETWORKS["base"])
+        if state is None:
+            model.start_from_klt(block_covariance(training, generator))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     matrices = muon_matrices(model)
@@ -224,7 +228,7 @@ def train(
     def save() -> None:
         save_atomically(
             {
-                "model_config": asdict(model_config),
+                "model_config": asdict(model.config),
                 "settings": asdict(settings),
                 "model": model.state_dict(),
                 "average": average.state_dict(),
@@ -257,6 +261,7 @@ def train(
         plot_run(run)
 
     started, before, losses = time.monotonic(), seconds, torch.zeros((), device=device)
+    clock_started = _clock(device)
     saved_at, reported_at, reported_step = started, started, step
     bar = tqdm(total=last_step, initial=step, unit="step", disable=None)  # None: only on a terminal
     with _interruptible() as interrupted, bar:
@@ -293,7 +298,7 @@ def train(
             model.zero_grad(set_to_none=True)
             losses += loss.detach()
             step += 1
-            seconds = before + time.monotonic() - started
+            seconds = before + _clock(device) - clock_started
             bar.update()
 
             if step % report_every == 0 or step == last_step:
@@ -309,6 +314,11 @@ def train(
     if interrupted.is_set():
         raise KeyboardInterrupt
     return path
+
+
+def _clock(device: str) -> float:
+    """Seconds of computing: on the CPU not those in which the process was stopped or waited for its cores."""
+    return time.process_time() / torch.get_num_threads() if device == "cpu" else time.monotonic()
 
 
 @contextmanager
