@@ -27,7 +27,7 @@ from aecodec.entropy import Indices, Symbols
 from aecodec.errors import AecodecError, FormatError
 from aecodec.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.integer import POSITION_STEPS
-from aecodec.networks import HYPER_STRIDE, STRIDE, network_input, regroup, scale_of_index, shuffle
+from aecodec.networks import HYPER_STRIDE, STRIDE, network_input, pixels_of_squares, regroup, scale_of_index
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
 from aecodec.rate import DEFAULT_QUALITY
 from aecodec.rounding import bits_per_square, round_latents, search, shifts
@@ -314,7 +314,7 @@ class Codec:
         m = network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
         x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position, inside)
-        return shuffle(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8), 2)
+        return pixels_of_squares(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8))
 
 
 def check_effort(effort: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -103,14 +104,24 @@ def shuffle(x: Tensor, factor: int) -> Tensor:
 
 
 def regroup(x: Tensor) -> Tensor:
-    """(B, 192, h, w), unshuffled by 8, to (B, 12, 4 h, 4 w), unshuffled by 2, in channels_last memory."""
+    """(B, 192, h, w), unshuffled by 8, to squares of pixels, (B, 12, 4 h, 4 w), in channels_last memory.
+
+    A square is 2x2 pixels, ordered (row, column, colour), so that a row of a picture is made of runs of 6 samples.
+    """
     b, _, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(b, h, w, 3, 4, 2, 4, 2).permute(0, 1, 4, 2, 6, 3, 5, 7)
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, 3, 4, 2, 4, 2).permute(0, 1, 4, 2, 6, 5, 7, 3)
     return x.reshape(b, 4 * h, 4 * w, 12).permute(0, 3, 1, 2)
 
 
+def pixels_of_squares(x: Tensor) -> Tensor:
+    """(B, 12, h, w), see `regroup`, to (B, 3, 2 h, 2 w), in channels_last memory."""
+    b, _, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, 2, 6).transpose(2, 3)
+    return x.reshape(b, 2 * h, 2 * w, 3).permute(0, 3, 1, 2)
+
+
 def blocks_of_pixels(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """layer(x), a 1x1 convolution to blocks of 8x8 or 16x16 pixels, as pixels unshuffled by 2, in channels_last memory.
+    """layer(x), a 1x1 convolution to blocks of 8x8 or 16x16 pixels, as squares of pixels, see `regroup`.
 
     Its output channels are ordered as by `unshuffle(., 8)`, or that and `unshuffle(., 2)`. x: (B, C, h, w). Returns
     (B, 12, 4 h, 4 w) or (B, 12, 8 h, 8 w). The weights are put in order rather than the result, so that whole rows of
@@ -119,10 +130,11 @@ def blocks_of_pixels(layer: nn.Conv2d, x: Tensor) -> Tensor:
     d = math.isqrt(layer.out_channels // (3 * 64))
 
     def by_rows(parameter: Tensor) -> Tensor:
-        ordered = parameter.reshape(3, 4, 2, 4, 2, d, d, -1).permute(5, 1, 6, 3, 0, 2, 4, 7)
+        ordered = parameter.reshape(3, 4, 2, 4, 2, d, d, -1).permute(5, 1, 6, 3, 2, 4, 0, 7)
         return ordered.reshape(parameter.shape)
 
-    x = F.conv2d(x, by_rows(layer.weight), None if layer.bias is None else by_rows(layer.bias))
+    bias = None if layer.bias is None else by_rows(layer.bias)
+    x = F.conv2d(x, by_rows(layer.weight), bias, dilation=layer.dilation)
     b, _, h, w = x.shape
     rows = 4 * d
     x = x.permute(0, 2, 3, 1).reshape(b, h, w, rows, rows * 12).transpose(2, 3)
@@ -155,6 +167,24 @@ def asinh(x: Tensor) -> Tensor:
 
 def _dtype(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
+
+
+def _rectified(layer: nn.Module, x: Tensor) -> Tensor:
+    """relu(layer(x)), a convolution; in one kernel, one pass over memory less, if it is for inference on the CPU."""
+    assert isinstance(layer, nn.Conv2d)
+    for_inference = x.dtype == layer.weight.dtype and not torch.is_grad_enabled()
+    if for_inference and x.device.type == "cpu" and torch.backends.mkldnn.enabled and _fuses():
+        geometry = layer.padding, layer.stride, layer.dilation, layer.groups
+        fused: Tensor = torch.ops.mkldnn._convolution_pointwise(x, layer.weight, layer.bias, *geometry, "relu", [], "")
+        return fused
+    return F.relu_(layer(x))
+
+
+@cache
+def _fuses() -> bool:
+    """Whether there is the operator by which torch.compile fuses a convolution with what follows it."""
+    available = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class ResidualBlock(nn.Module):
@@ -415,15 +445,18 @@ class Filter(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, pixels: Tensor, step: Tensor, position: Tensor) -> Tensor:
-        """pixels: (B, 12, H/2, W/2) float32, unshuffled by 2. step: (B, 1, 1, 1), about the quantisation step in
+        """pixels: (B, 12, H/2, W/2) float32, see `regroup`. step: (B, 1, 1, 1), about the quantisation step in
         units of pixels. position: (B,). Returns what to add to the pixels."""
-        x = self.first((pixels / step).to(_dtype(self.first)))
+        # The layers know the samples of a square in the order (colour, row, column).
+        weight = self.first.weight.unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
+        x = F.conv2d((pixels / step).to(weight.dtype), weight, padding=1)
         gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None].to(x.dtype)
         bias = interpolate_rows(self.first_bias, position)[:, :, None, None].to(x.dtype)
-        x = F.relu_(self.second(F.relu_(torch.addcmul(bias, x, gain))))
-        for layer in self.more:
-            x = F.relu_(layer(x))
-        return step * self.last(x)
+        x = F.relu_(torch.addcmul(bias, x, gain))
+        for layer in (self.second, *self.more):
+            x = _rectified(layer, x)
+        weight, bias = (p.unflatten(0, (3, 4)).transpose(0, 1).flatten(0, 1) for p in self.last.parameters())
+        return step * F.conv2d(x, weight, bias, dilation=self.last.dilation)
 
 
 class Synthesis(nn.Module):
@@ -455,7 +488,7 @@ class Synthesis(nn.Module):
     ) -> Tensor:
         """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
         features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 12, 8 h, 8 w) float32: pixels,
-        about -0.5..0.5, not clamped, unshuffled by 2.
+        about -0.5..0.5, not clamped, see `regroup`.
         inside: rows and columns of the latents whose pixels are wanted; the layers at 1/16 see what is around them."""
 
         def row(parameter: Tensor) -> Tensor:

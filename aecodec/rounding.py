@@ -88,7 +88,7 @@ def search(
     the gradient through the linear path alone, which is nearly as good and saves the way back through the others.
 
     y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,). steps: at least 1.
-    target: (B, 12, 8 h, 8 w), pixels in -0.5..0.5 unshuffled by 2.
+    target: (B, 12, 8 h, 8 w), pixels in -0.5..0.5, see `networks.regroup`.
     Returns (B, M, h, w) float32 twice.
     """
 

@@ -49,7 +49,7 @@ STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is 
     ],
     "ANS": [("entropy.Tables", "encode"), ("entropy.Tables", "decoder"), ("entropy.Decoder", "take")],
     "synthesis": [("networks.Synthesis", "forward")],
-    "pixels": [("codec", "shuffle"), ("codec", "crop"), ("codec", "to_image")],
+    "pixels": [("codec", "pixels_of_squares"), ("codec", "crop"), ("codec", "to_image")],
     "write": [("container", "write")],
 }
 DTYPES = ("bfloat16", "float32")

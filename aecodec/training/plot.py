@@ -29,7 +29,7 @@ def plot_run(run: Path) -> Path | None:
         steps = [int(row["step"]) for row in rows]
         for number, at in enumerate(positions):
             relative = [float(row[f"J@{at}"]) / float(first[f"J@{at}"]) for row in rows]
-            label = f"position {at}" if name == "trunk" else None
+            label = f"position {at}" if first is rows[0] else None
             progress.plot(steps, relative, style, color=f"C{number}", label=label)
         last = rows[-1]
         bpp, psnr = ([float(last[f"{key}@{at}"]) for at in positions] for key in ("bpp", "psnr"))
