@@ -35,8 +35,8 @@ from aecodec.weights import DEFAULT, Model, load_released, locate, released_name
 
 TILE = 1024  # side of the tiles of large pictures, pixels
 UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
-BATCH_PIXELS = 2**21  # tiles that go through the network together have at most so many pixels
-WORKERS = 2  # parts of pictures that are compressed at the same time: the network works on one, the coder on another
+BATCH_PIXELS = 2**20  # tiles that go through the network together have at most so many pixels
+WORKERS = 2  # parts of pictures that are done at the same time: the network works on one, the coder on another
 MAX_IMBALANCE = 1.1  # the longest of the workers' times over their mean; with more, working one by one is faster
 STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
@@ -180,12 +180,11 @@ class Codec:
                 boxes = [tiles[t] for t in numbers]
                 window = _window(_union(boxes), header.padded_size, self.model.network.config.analysis_halo)
                 strips.append(_Strip([(p, t) for t in numbers], boxes, window))
-        shapes = [(_inside(_union(strip.boxes), strip.window), _size(strip.window)) for strip in strips]
-        jobs = []
-        for batch in _batches(shapes):
-            height, width = shapes[batch[0]][1]
-            jobs.append(_Job(len(batch) * height * width, partial(self._analyse, pictures, [strips[j] for j in batch])))
-        return jobs
+        return _batches(
+            partial(self._analyse, pictures),
+            strips,
+            lambda strip: (_inside(_union(strip.boxes), strip.window), _size(strip.window)),
+        )
 
     def _analyse(self, pictures: Sequence[Picture], strips: Sequence[_Strip]) -> list[_Latents]:
         """The latents of the tiles of strips of equal shape."""
@@ -239,28 +238,10 @@ class Codec:
         for row in range(max((len(part.rows) for part in parts), default=0)):
             active = [part for part in parts if row < len(part.rows)]
             missing = [(part, number) for part in active for number in part.advance(row)]
-            for batch in _batches([(part.key, _size(part.tiles[number])) for part, number in missing]):
-                tiles = [missing[j] for j in batch]
-                part, number = tiles[0]
-                payloads = [part.file.tiles[number] for part, number in tiles]
-                decoded = self._decode(part.model, payloads, _size(part.tiles[number]), part.file.header.quality)
-                for (part, number), latents in zip(tiles, decoded, strict=True):
-                    part.latents[number] = latents
-
-            jobs = []
-            for part in active:
-                config = part.model.network.config
-                for box in part.strips(row):
-                    outer, inner = part.window(box, config.synthesis_halo), part.window(box, config.pixel_halo)
-                    jobs.append((part, box, outer, inner, _in_latents(_inside(inner, outer))))
-            for batch in _batches([((part.key, inside), _size(outer)) for part, _, outer, _, inside in jobs]):
-                places = [jobs[j] for j in batch]
-                part, _, _, _, inside = places[0]
-                latents = torch.cat([part.gather(outer) for part, _, outer, _, _ in places])
-                pixels = self._synthesise(part.model, latents, part.file.header.quality, inside)
-                for (part, box, _, inner, _), plane in zip(places, pixels, strict=True):
-                    rows, columns = _inside(box, inner)
-                    part.paste(box, plane[:, rows, columns])
+            _in_parallel(_batches(self._decode, missing, lambda tile: (tile[0].key, _size(tile[0].tiles[tile[1]]))))
+            views = [view for part in active for view in part.views(row)]
+            for job in _batches(self._synthesise, views, lambda view: (view.key, _size(view.outer))):
+                job.run()  # workers would gain nothing and take more memory
         return [part.picture() for part in parts]
 
     def _model_of(self, header: Header) -> Model:
@@ -285,11 +266,12 @@ class Codec:
         return [model.tables.encode([(z, z_indices), (symbols, tables)]) for z, symbols, tables in tiles]
 
     @torch.inference_mode()
-    def _decode(self, model: Model, payloads: Sequence[bytes], size: tuple[int, int], quality: int) -> Tensor:
-        """What synthesis needs of tiles of size (H, W) pixels: (B, M + trunk, h, w) float32, latents in quantisation
-        steps and after them features."""
+    def _decode(self, tiles: Sequence[tuple[_Part, int]]) -> None:
+        """Finds the latents of tiles of equal shape, model and quality, given by their parts and numbers."""
+        part, number = tiles[0]
+        model, quality, size = part.model, part.file.header.quality, _size(part.tiles[number])
         position = quality - QUALITY_MIN
-        decoders = [model.tables.decoder(payload) for payload in payloads]
+        decoders = [model.tables.decoder(part.file.tiles[number]) for part, number in tiles]
         shape = (model.network.config.hyper_channels, size[0] // HYPER_STRIDE, size[1] // HYPER_STRIDE)
         z_indices = _z_indices(model, shape, quality)
         z = model.scale_model.z_of_residual(np.stack([decoder.take(z_indices) for decoder in decoders]))
@@ -304,17 +286,25 @@ class Codec:
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
         r_hat = with_signs(r_hat, groups)
         r_hat, means = model.network.entropy_model.passes(features, scale_of_index(index), lambda *_: r_hat)
-        return torch.cat([means.add_(r_hat), features], 1)
+        latents = torch.cat([means.add_(r_hat), features], 1)
+        for (part, number), own in zip(tiles, latents, strict=True):
+            part.latents[number] = own
 
     @torch.inference_mode()
-    def _synthesise(self, model: Model, latents: Tensor, quality: int, inside: Box) -> Tensor:
-        """(B, 3, 16 h, 16 w) uint8, of the h rows and w columns inside. latents: as `_decode` returns them."""
+    def _synthesise(self, views: Sequence[_View]) -> None:
+        """Makes the pixels of views of equal shape, model and quality, and puts them where they belong."""
+        part, _, outer, inner = views[0]
+        network, quality = part.model.network, part.file.header.quality
+        latents = torch.cat([view.part.gather(view.outer) for view in views])
         position = _row_position(quality, len(latents), self.device)
-        network = model.network
         m = network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
+        inside = _in_latents(_inside(inner, outer))
         x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position, inside)
-        return pixels_of_squares(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8))
+        pixels = pixels_of_squares(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8))
+        for view, plane in zip(views, pixels, strict=True):
+            rows, columns = _inside(view.box, view.inner)
+            view.part.paste(view.box, plane[:, rows, columns])
 
 
 def check_effort(effort: int) -> None:
@@ -326,6 +316,7 @@ def check_effort(effort: int) -> None:
 Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
 Box = tuple[slice, slice]  # rows and columns
 _Place = tuple[int, int]  # number of a picture and of a tile in it
+_I = TypeVar("_I")
 _T = TypeVar("_T")
 _Latents = tuple[list[_Place], Tensor]  # of tiles of equal shape, before gain: (B, M, h, w), and whose they are
 
@@ -346,7 +337,7 @@ class _Strip(NamedTuple):
     window: Box
 
 
-def _in_parallel(jobs: Sequence[_Job[_T]], workers: int = WORKERS) -> Iterator[_T]:
+def _in_parallel(jobs: Sequence[_Job[_T]], workers: int = WORKERS) -> list[_T]:
     """Results of jobs, larger ones first, computed by workers which share the threads of torch. Where jobs are so few
     or so unequal that a worker would wait, they run one after the other with all threads."""
     jobs = sorted(jobs, key=lambda job: -job.size)
@@ -356,11 +347,10 @@ def _in_parallel(jobs: Sequence[_Job[_T]], workers: int = WORKERS) -> Iterator[_
     for job in jobs:  # as they will be taken: each by the worker that is free first
         loads[loads.index(min(loads))] += job.size
     if workers < 2 or workers * max(loads) > MAX_IMBALANCE * sum(loads):
-        yield from (job.run() for job in jobs)
-        return
+        return [job.run() for job in jobs]
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
-            yield from pool.map(lambda job: job.run(), jobs)
+            return list(pool.map(lambda job: job.run(), jobs))
     finally:
         torch.set_num_threads(threads)  # what a worker sets is also the default of threads begun later
 
@@ -369,8 +359,9 @@ class _Part:
     """A file on its way to pixels: the part of the picture that is wanted, and what is known of its tiles.
 
     Attributes: area, the part of the picture; tiles, boxes of the padded picture; rows, what is wanted of each tile, by
-    rows of tiles; latents, of the tiles in flight by their number, see `Codec._decode`; key, equal for parts that may
-    share a pass through the network.
+    rows of tiles; latents, of the tiles in flight by their number, what synthesis needs of them: (M + trunk, h, w)
+    float32, latents in quantisation steps and after them features; key, equal for parts that may share a pass through
+    the network.
     """
 
     def __init__(self, file: File, model: Model, region: Region | None):
@@ -390,14 +381,16 @@ class _Part:
         self.latents: dict[int, Tensor] = {}
         self._colour = np.empty((height, width, 3)[: 3 if header.channels > 2 else 2], np.uint8)
 
-    def strips(self, row: int) -> list[Box]:
+    def views(self, row: int) -> list[_View]:
         """What is wanted of a row, in pieces that are synthesised at once."""
-        boxes = self.rows[row]
-        return [_union([boxes[number] for number in strip]) for strip in _strips(boxes)]
+        boxes, config = self.rows[row], self.model.network.config
+        pieces = [_union([boxes[number] for number in strip]) for strip in _strips(boxes)]
+        halos = config.synthesis_halo, config.pixel_halo
+        return [_View(self, box, *(self._window(box, halo) for halo in halos)) for box in pieces]
 
     def advance(self, row: int) -> list[int]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
-        needed = self._touched(self.window(_union(self.rows[row]), self.model.network.config.synthesis_halo))
+        needed = self._touched(self._window(_union(self.rows[row]), self.model.network.config.synthesis_halo))
         self.latents = {number: self.latents[number] for number in needed if number in self.latents}
         for number in self.file.lost.intersection(needed):
             self.latents[number] = self._no_latents(number)
@@ -415,7 +408,7 @@ class _Part:
         height, width = (side // STRIDE for side in _size(self.tiles[number]))
         return torch.zeros(config.latent_channels + config.trunk_channels, height, width, device=self.model.device)
 
-    def window(self, box: Box, halo: int) -> Box:
+    def _window(self, box: Box, halo: int) -> Box:
         """The pixels of a box, of whole latents, and of a halo of so many latents around it."""
         rows, columns = (slice(side.start // STRIDE * STRIDE, -(-side.stop // STRIDE) * STRIDE) for side in box)
         return _window((rows, columns), self.file.header.padded_size, halo * STRIDE)
@@ -450,6 +443,21 @@ class _Part:
                 self._colour[_inside(shared, self.area)] = LOST
         metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
         return Picture(self._colour, alpha, *metadata)
+
+
+class _View(NamedTuple):
+    """A piece of a picture that is synthesised at once: the wanted box, and the windows around it whose latents the
+    layers at 1/16 of the resolution need, and those behind them."""
+
+    part: _Part
+    box: Box
+    outer: Box
+    inner: Box
+
+    @property
+    def key(self) -> object:
+        """Equal for views that may share a pass through the network, if their sizes are equal, too."""
+        return self.part.key, _inside(self.inner, self.outer)
 
 
 def symbols_of_tiles(model: Model, x: Tensor, inside: Box, quality: int) -> tuple[Symbols, Symbols, Indices]:
@@ -577,19 +585,24 @@ def _in_latents(box: Box) -> Box:
     return rows, columns
 
 
-def _batches(jobs: Sequence[tuple[object, tuple[int, int]]]) -> Iterator[list[int]]:
-    """Numbers of jobs that may go through the network together: of equal key, and few enough.
+def _batches(
+    run: Callable[[list[_I]], _T], items: Sequence[_I], kind: Callable[[_I], tuple[object, tuple[int, int]]]
+) -> list[_Job[_T]]:
+    """What there is to do to run items in batches: such of equal kind, and few enough.
 
-    jobs: (key, (height, width)) of each.
+    kind: a key, and (height, width) in pixels.
     """
-    groups: dict[str, list[int]] = {}
-    for number, job in enumerate(jobs):
-        groups.setdefault(repr(job), []).append(number)
+    groups: dict[str, list[_I]] = {}
+    for item in items:
+        groups.setdefault(repr(kind(item)), []).append(item)
+    jobs = []
     for group in groups.values():
-        height, width = jobs[group[0]][1]
+        _, (height, width) = kind(group[0])
         count = max(1, BATCH_PIXELS // (height * width))
         for start in range(0, len(group), count):
-            yield group[start : start + count]
+            batch = group[start : start + count]
+            jobs.append(_Job(len(batch) * height * width, partial(run, batch)))
+    return jobs
 
 
 def _chunks(picture: Picture) -> dict[str, bytes]:
