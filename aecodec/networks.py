@@ -433,14 +433,18 @@ class Filter(nn.Module):
         self.second = nn.Conv2d(c, c, 3, padding=1)
         self.more = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _ in range(config.filter_layers - 1))
         self.last = nn.Conv2d(c, 12, 1)
-        with torch.no_grad():  # a start that is blind to brightness and changes nothing
-            weight = self.first.weight.view(c, 3, 4, 9)
-            weight.sub_(weight.mean((2, 3), keepdim=True))
-            for layer in self.more:  # near the identity, which the ReLU before it leaves as it is
-                assert isinstance(layer, nn.Conv2d)
-                layer.weight.mul_(0.1)
-                layer.weight[range(c), range(c), 1, 1] += 1
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Makes the untrained filter blind to brightness, and change nothing."""
+        weight = self.first.weight.unflatten(1, (3, 4))
+        weight.sub_(weight.mean((2, 3, 4), keepdim=True))
+        for layer in self.more:  # near the identity, which the ReLU before it leaves as it is
+            assert isinstance(layer, nn.Conv2d)
+            layer.weight.mul_(0.1)
+            channels = range(layer.in_channels)
+            layer.weight[channels, channels, 1, 1] += 1
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
@@ -581,3 +585,5 @@ class Aec1(nn.Module):
         ):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
             layer.weight.mul_(0.1)  # type: ignore[operator]
+        if self.synthesis.filter is not None:
+            self.synthesis.filter.start()

@@ -169,6 +169,16 @@ def test_importing_does_not_load_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_coding_does_not_wake_the_compiler_of_torch() -> None:
+    """Which takes a second; a single unusual operation on the way suffices."""
+    code = (
+        "import sys, numpy, aecodec; codec = aecodec.Codec('cpu');"
+        "codec.decompress(codec.compress(numpy.zeros((64, 64, 3), numpy.uint8)));"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_results_have_the_times_of_their_sources(run: Run, folder: Path) -> None:
     os.utime(folder / "a.png", ns=(10**18, 10**18 + 123_456_000))
     run("compress", folder / "a.png")

@@ -48,6 +48,7 @@ def test_inference_computes_what_was_trained(busy_network: Aec1, dtype: torch.dt
 
 def test_an_untrained_filter_changes_nothing(small_network: Aec1) -> None:
     filtered = Filter(small_network.config)
+    filtered.start()
     x = torch.rand(2, 12, 8, 8) - 0.5
     assert (filtered(x, torch.tensor([0.1]).view(1, 1, 1, 1), torch.tensor([0.0, 1.0])) == 0).all()
     bright = filtered.first(torch.ones(1, 12, 4, 4))[:, :, 1:-1, 1:-1]
