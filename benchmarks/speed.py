@@ -141,6 +141,8 @@ def counting(macs: Counter[str]) -> Iterator[None]:
     """Counts the multiply-accumulates of every convolution, by dtype."""
     from torch.nn import functional
 
+    from aecodec import networks
+
     original = functional.conv2d
 
     def conv2d(x: Any, weight: Any, *args: Any, **options: Any) -> Any:
@@ -149,10 +151,12 @@ def counting(macs: Counter[str]) -> Iterator[None]:
         return result
 
     functional.conv2d = conv2d
+    fuses, networks._fuses = networks._fuses, lambda: False  # a convolution within another operator is not seen
     try:
         yield
     finally:
         functional.conv2d = original
+        networks._fuses = fuses
 
 
 def convolution_rate(dtype: str, device: str, seconds: float) -> float:
