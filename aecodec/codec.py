@@ -385,8 +385,10 @@ class _Part:
         """What is wanted of a row, in pieces that are synthesised at once."""
         boxes, config = self.rows[row], self.model.network.config
         pieces = [_union([boxes[number] for number in strip]) for strip in _strips(boxes)]
-        halos = config.synthesis_halo, config.pixel_halo
-        return [_View(self, box, *(self._window(box, halo) for halo in halos)) for box in pieces]
+        return [
+            _View(self, box, self._window(box, config.synthesis_halo), self._window(box, config.pixel_halo))
+            for box in pieces
+        ]
 
     def advance(self, row: int) -> list[int]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
