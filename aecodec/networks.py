@@ -127,18 +127,32 @@ def blocks_of_pixels(layer: nn.Conv2d, x: Tensor) -> Tensor:
     (B, 12, 4 h, 4 w) or (B, 12, 8 h, 8 w). The weights are put in order rather than the result, so that whole rows of
     a block are copied: 1 instead of 9 ms for a megapixel.
     """
-    d = math.isqrt(layer.out_channels // (3 * 64))
-
-    def by_rows(parameter: Tensor) -> Tensor:
-        ordered = parameter.reshape(3, 4, 2, 4, 2, d, d, -1).permute(5, 1, 6, 3, 2, 4, 0, 7)
-        return ordered.reshape(parameter.shape)
-
-    bias = None if layer.bias is None else by_rows(layer.bias)
-    x = F.conv2d(x, by_rows(layer.weight), bias, dilation=layer.dilation)
+    bias = None if layer.bias is None else _by_rows(layer.bias)
+    x = F.conv2d(x, _by_rows(layer.weight), bias, dilation=layer.dilation)
     b, _, h, w = x.shape
-    rows = 4 * d
+    rows = math.isqrt(layer.out_channels // 12)
     x = x.permute(0, 2, 3, 1).reshape(b, h, w, rows, rows * 12).transpose(2, 3)
     return x.reshape(b, rows * h, rows * w, 12).permute(0, 3, 1, 2)
+
+
+def latents_of_pixels(layer: nn.Conv2d, squares: Tensor) -> Tensor:
+    """The transpose of `blocks_of_pixels`: the gradient of (squares * blocks_of_pixels(layer, x)).sum() by x.
+
+    squares: (B, 12, 4 h, 4 w) or (B, 12, 8 h, 8 w). Returns (B, C, h, w).
+    """
+    rows = math.isqrt(layer.out_channels // 12)
+    b, _, height, width = squares.shape
+    h, w = height // rows, width // rows
+    x = squares.permute(0, 2, 3, 1).reshape(b, h, rows, w, rows * 12).transpose(2, 3)
+    weight = _by_rows(layer.weight).transpose(0, 1)
+    return F.conv2d(x.reshape(b, h, w, -1).permute(0, 3, 1, 2), weight, dilation=layer.dilation)
+
+
+def _by_rows(parameter: Tensor) -> Tensor:
+    """Output channels from the order of `unshuffle` to that of the samples in the rows of a block."""
+    d = math.isqrt(len(parameter) // (3 * 64))
+    ordered = parameter.reshape(3, 4, 2, 4, 2, d, d, -1).permute(5, 1, 6, 3, 2, 4, 0, 7)
+    return ordered.reshape(parameter.shape)
 
 
 def network_input(pixels: Tensor) -> Tensor:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from aecodec.entropy import ESCAPE_TOP
 from aecodec.hiding import Passes, Places, hide
-from aecodec.networks import Aec1, blocks_of_pixels, rate_distortion_lambda, scale_of_index
+from aecodec.networks import Aec1, latents_of_pixels, rate_distortion_lambda, scale_of_index
 
 # Of the search, chosen on held-out training crops (docs/decisions.md).
 CURVATURE = 10.0  # bits of distortion per squared step of a latent
 SEARCH_WORTH = 9.0  # as `bits_per_square`, for latents that know what they do to the pixels
-FIRST_STEP, LAST_STEP = 0.35, 0.15  # how far a latent goes towards what would be best if it were alone
+FIRST_STEP, LAST_STEP = 0.35, 0.15  # how far a latent goes to what is best for it alone, at first and after all steps
 
 
 def bits_per_square(position: Tensor, searched: float = 0) -> Tensor:
@@ -69,6 +69,7 @@ def round_latents(
     return symbols, means.add_(symbols)
 
 
+@torch.no_grad()
 def search(
     network: Aec1,
     y: Tensor,
@@ -84,7 +85,7 @@ def search(
 
     A proximal gradient method (Parikh and Boyd, "Proximal Algorithms", 2014, section 4.2), damped: the distortion of
     the decoded pixels gives each latent the value that would be best if the others stayed; rounding, the proximal step
-    of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do. A single step takes
+    of the rate, follows. Hyper latents stay, so the scale indices and the bits of each symbol do. The first step takes
     the gradient through the linear path alone, which is nearly as good and saves the way back through the others.
 
     y, features, index, groups: see `round_latents`. prices: see `shifts`. position: (B,). steps: at least 1.
@@ -102,17 +103,16 @@ def search(
     weight = rate_distortion_lambda(network.config, position) * 255**2 / 3
     gain = network.decoder_gain(position)
     for step in range(steps):
-        with torch.no_grad():
-            hiding = groups if step else []  # the first step gains nothing by it
-            _, y_hat = round_latents(network, y, features, index, shift_after(step), hiding)
-        y_hat.requires_grad_(True)
-        with torch.set_grad_enabled(steps > 1):
+        hiding = groups if step else []  # the first step gains nothing by it
+        _, y_hat = round_latents(network, y, features, index, shift_after(step), hiding)
+        y_hat.requires_grad_(step > 0)
+        with torch.set_grad_enabled(step > 0):
             pixels = synthesis(y_hat, y_hat * gain, features, position)
-        difference = pixels.detach() - target
-        if steps == 1:
-            with torch.enable_grad():
-                pixels = blocks_of_pixels(synthesis.linear, y_hat * gain)
-        (slope,) = torch.autograd.grad(pixels, y_hat, 2 * weight[:, None, None, None] * difference)
+        error = 2 * weight[:, None, None, None] * (pixels.detach() - target)
+        if step == 0:
+            slope = gain * latents_of_pixels(synthesis.linear, error)
+        else:
+            (slope,) = torch.autograd.grad(pixels, y_hat, error)
         best = y_hat.detach() - slope / (2 * CURVATURE)
-        y.lerp_(best, FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / max(steps - 1, 1))
+        y.lerp_(best, FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / steps)
     return y, shift_after(steps)

@@ -10,7 +10,7 @@ import torch
 
 import aecodec.codec
 from aecodec.codec import Codec
-from aecodec.networks import Aec1, Filter, asinh
+from aecodec.networks import Aec1, Filter, asinh, blocks_of_pixels, latents_of_pixels
 
 
 @pytest.fixture
@@ -53,6 +53,17 @@ def test_an_untrained_filter_changes_nothing(small_network: Aec1) -> None:
     assert (filtered(x, torch.tensor([0.1]).view(1, 1, 1, 1), torch.tensor([0.0, 1.0])) == 0).all()
     bright = filtered.first(torch.ones(1, 12, 4, 4))[:, :, 1:-1, 1:-1]
     assert bright.abs().max() < 1e-5  # it starts blind to brightness
+
+
+@pytest.mark.parametrize("number", [64, 256])
+def test_the_gradient_of_blocks_of_pixels_needs_no_autograd(number: int) -> None:
+    """Of 8x8 and of 16x16 pixels."""
+    layer = torch.nn.Conv2d(5, 3 * number, 1)
+    x = torch.randn(2, 5, 3, 4, requires_grad=True)
+    pixels = blocks_of_pixels(layer, x)
+    weights = torch.randn_like(pixels)
+    (gradient,) = torch.autograd.grad((pixels * weights).sum(), x)
+    torch.testing.assert_close(latents_of_pixels(layer, weights), gradient)
 
 
 def test_asinh_and_its_gradient_are_those_of_torch() -> None:

@@ -52,6 +52,7 @@ class TrainingConfig:
     linear_factor: float = 0.01  # both linear paths learn this much slower: a run without it diverged
     warmup: int = 100  # steps
     tune_factor: float = 0.1  # of the learning rates, at the start of tuning
+    tune_effort: int = 1  # steps of the encoder's search for the latents that tuning sees
     cut: float = 0.25  # share of the steps in which patches are coded as two tiles, to learn what borders of tiles are
     ema: float = 0.999  # the average that is evaluated and shipped
     seed: int = 0
@@ -96,7 +97,7 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
 
 @torch.no_grad()
 def validate(
-    model: Aec1, tiles: Tensor, *, quantise: bool = True, prices: Tensor | None = None
+    model: Aec1, tiles: Tensor, *, quantise: bool = True, prices: Tensor | None = None, effort: int = 0
 ) -> list[dict[str, float]]:
     """bpp, PSNR (dB, mean over tiles) and J = bpp + lambda * 255^2 * MSE at each of VALIDATION_POSITIONS.
 
@@ -109,7 +110,7 @@ def validate(
     for at in VALIDATION_POSITIONS:
         position = torch.full((len(x),), at, device=x.device)
         with torch.autocast(x.device.type, torch.bfloat16):
-            m = measure(model, x, position, noise=False, quantise=quantise, prices=prices)
+            m = measure(model, x, position, noise=False, quantise=quantise, prices=prices, effort=effort)
         lambdas = rate_distortion_lambda(model.config, position)
         rows.append(
             {
@@ -214,9 +215,9 @@ def train(
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     last_step = decaying["start"] + decaying["steps"] if decaying else steps
-    peak, prices = 1.0, None
+    peak, prices, effort = 1.0, None, 0
     if tune:
-        peak = settings.tune_factor
+        peak, effort = settings.tune_factor, settings.tune_effort
         model.analysis.requires_grad_(False)
         model.log_encoder_gain.requires_grad_(False)
         model.entropy_model.hyper_analysis.requires_grad_(False)
@@ -246,7 +247,7 @@ def train(
         )
 
     def report(loss: float, rate: float) -> None:
-        rows = validate(average, held_out, prices=prices)
+        rows = validate(average, held_out, prices=prices, effort=effort)
         line = f"step {step}  {seconds / 60:.1f} min  {rate:.1f} patches/s  loss {loss:.3f}  skipped {skips}"
         say(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
         log = run / f"{path.stem}.csv"
@@ -279,7 +280,7 @@ def train(
             position = (torch.arange(settings.batch, device=device) + within) / settings.batch
             cut = 2 + int(torch.rand(()) < 0.5) if torch.rand(()) < settings.cut else None
             with torch.autocast(x.device.type, torch.bfloat16):
-                measures = compiled(model, x, position, noise=not tune, prices=prices, cut=cut)
+                measures = compiled(model, x, position, noise=not tune, prices=prices, effort=effort, cut=cut)
             loss = loss_per_patch(model, measures, position).mean()
             loss.backward()
 

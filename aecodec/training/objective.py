@@ -11,7 +11,7 @@ from torch import Tensor
 from aecodec.hiding import Passes, count_hidden, sign_groups
 from aecodec.integer import round_through
 from aecodec.networks import Aec1, rate_distortion_lambda, regroup, scale_of_index
-from aecodec.rounding import bits_per_square, quantise_pass, shifts
+from aecodec.rounding import bits_per_square, quantise_pass, search, shifts
 
 LIKELIHOOD_FLOOR = 1e-9
 
@@ -44,6 +44,7 @@ def measure(
     noise: bool,
     quantise: bool = True,
     prices: Tensor | None = None,
+    effort: int = 0,
     cut: int | None = None,
 ) -> Measures:
     """Codes a batch in the model's own estimate.
@@ -53,15 +54,16 @@ def measure(
 
     x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. position: (B,) in 0..1.
     quantise: whether the integer path is rounded. prices: see `Tables.prices`, to round latents as the encoder does;
-    None rounds to the nearest. cut: dimension of x along which the entropy model sees two halves, each as a tile of its
-    own; analysis and synthesis see across, as they do in a picture.
+    None rounds to the nearest. effort: steps of the encoder's search before that; they need prices, and no gradient
+    passes them. cut: dimension of x along which the entropy model sees two halves, each as a tile of its own; analysis
+    and synthesis see across, as they do in a picture.
     """
     entropy = model.entropy_model
 
     y = model.analysis(x) * model.encoder_gain(position)
-    tile_position = position
+    tiles, tile_position = x, position
     if cut is not None:
-        y, tile_position = torch.cat(y.chunk(2, cut)), position.repeat(2)
+        y, tiles, tile_position = torch.cat(y.chunk(2, cut)), torch.cat(x.chunk(2, cut)), position.repeat(2)
     z = entropy.hyper_latents(y)
     z_scale = scale_of_index(model.scale_model.z_scale_index(tile_position, quantise))
     z_hat = round_through(z)
@@ -72,8 +74,13 @@ def measure(
     scale = scale_of_index(index)
     groups: list[Passes] = []
     if prices is not None:
-        shift = shifts(index.detach(), prices, bits_per_square(tile_position))
-        groups = sign_groups(model.config, index.detach())
+        index = index.detach()
+        groups = sign_groups(model.config, index)
+        if effort:
+            target = regroup(tiles)
+            y, shift = search(model, y, features, index, prices, tile_position, target, effort, groups)
+        else:
+            shift = shifts(index, prices, bits_per_square(tile_position))
 
     def symbols_of(mean: Tensor, number: int) -> Tensor:
         residual = y - mean
