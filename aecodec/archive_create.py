@@ -30,7 +30,7 @@ from aecodec.codec import Codec, check_effort
 from aecodec.container import DEFAULT_PIXEL_LIMIT
 from aecodec.errors import AecodecError
 from aecodec.picture import Picture, Pixels
-from aecodec.rate import DEFAULT_QUALITY, Goal, OutOfReachError
+from aecodec.rate import DEFAULT_EFFORT, DEFAULT_QUALITY, Goal, OutOfReachError
 from aecodec.shards import FAILED, FOLDER, ORIGINAL, OTHER, PICTURE, SKIPPED, STORED, Archive, Record
 from aecodec.storage import Entry, Folder
 
@@ -118,7 +118,7 @@ def create(
     bpp: float | None = None,
     psnr: float | None = None,
     min_psnr: float | None = None,
-    effort: int = 0,
+    effort: int = DEFAULT_EFFORT,
     others: str = "keep",
     shard_size: float = SHARD_BYTES,
     device: str = "auto",

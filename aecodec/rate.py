@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from aecodec.container import QUALITY_MAX, QUALITY_MIN
 from aecodec.errors import AecodecError
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from aecodec.picture import Pixels
 
 DEFAULT_QUALITY = 50.0
+DEFAULT_EFFORT = 1  # steps of the encoder's search
 SIZE_SLACK = 0.02  # a file may be smaller than asked for by this part of the size
 PSNR_SLACK = 0.1  # dB by which a picture may be better than asked for
 FIRST_GUESS = 5000  # hundredths of quality
@@ -150,8 +149,8 @@ def psnr(a: Pixels, b: Pixels) -> float:
     step = max(1, 2**22 // a[0].size)  # rows at a time, for the sake of memory
     squares = 0
     for top in range(0, len(a), step):
-        difference = a[top : top + step].astype(np.int32) - b[top : top + step]
-        squares += int(np.square(difference).sum(dtype=np.int64))
+        difference = a[top : top + step].astype("int32") - b[top : top + step]
+        squares += int((difference * difference).sum(dtype="int64"))
     return 10 * math.log10(255**2 * a.size / squares) if squares else math.inf
 
 

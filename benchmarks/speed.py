@@ -48,10 +48,12 @@ STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is 
         ("rounding", "hide"),
     ],
     "ANS": [("entropy.Tables", "encode"), ("entropy.Tables", "decoder"), ("entropy.Decoder", "take")],
-    "synthesis": [("networks.Synthesis", "forward")],
+    "search": [("codec", "search")],
+    "synthesis": [("networks.Synthesis", "forward"), ("rounding", "latents_of_pixels")],
     "pixels": [("codec", "pixels_of_squares"), ("codec", "crop"), ("codec", "to_image")],
     "write": [("container", "write")],
 }
+DIRECTIONS = ("compress --effort 0", "compress", "decompress")
 DTYPES = ("bfloat16", "float32")
 NETWORK = ("analysis", "hyper", "scale model", "means", "synthesis")
 
@@ -207,15 +209,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     first_call = time.perf_counter() - before
 
     macs: Counter[str] = Counter()
-    if args.direction == "compress":
-        with counting(macs):
-            codec.compress(small, QUALITY)
-        run = partial(codec.compress_batch, [photo] * args.batch, QUALITY)
-    else:
+    if args.direction == "decompress":
         codec.decompress(data)
         with counting(macs):
             codec.decompress(data)
-        run = partial(codec.decompress_batch, [file.read_bytes()] * args.batch)  # type: ignore[assignment]
+        run = partial(codec.decompress_batch, [file.read_bytes()] * args.batch)
+    else:
+        effort = {} if args.direction == "compress" else {"effort": 0}
+        with counting(macs):
+            codec.compress(small, QUALITY, **effort)
+        run = partial(codec.compress_batch, [photo] * args.batch, QUALITY, **effort)  # type: ignore[assignment]
     fastest: tuple[float, Counter[str]] = (float("inf"), Counter())
     spent, repetitions = 0.0, 0
     while spent < args.seconds or repetitions < 2:  # the first one prepares convolutions of new shapes
@@ -228,7 +231,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         spent, repetitions = spent + elapsed, repetitions + 1
         fastest = min(fastest, (elapsed, watch.seconds), key=lambda pair: pair[0])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    if args.direction == "compress":
+    if args.direction != "decompress":
         file.write_bytes(result[0])
 
     elapsed, stages = fastest
@@ -390,7 +393,7 @@ def main() -> None:
             batch, _, megapixels = size.rpartition("x")
             with tempfile.TemporaryDirectory() as folder:
                 Image.fromarray(picture(float(megapixels), args.image)).save(f"{folder}/picture.jpg", quality=95)
-                for direction in ("compress", "decompress"):
+                for direction in DIRECTIONS:
                     command = [sys.executable, __file__, "--threads", str(threads), "--device", args.device]
                     command += ["--image", str(args.image), "--seconds", str(args.seconds)]
                     command += ["--model", args.model] if args.model else []

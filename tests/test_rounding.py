@@ -70,6 +70,7 @@ def test_a_search_lowers_the_cost_of_whole_and_of_tiled_pictures(
     for quality in (20, 80):
         files = [codec.compress(picture, quality, effort=effort) for effort in (0, 1, 8)]
         none, one, eight = (cost(codec, picture, data, quality) for data in files)
+        assert codec.compress(picture, quality) == files[1]
         assert eight < one < none
         ReferenceModel(weights_folder() / f"{DEFAULT}.safetensors").decode(files[2])
 

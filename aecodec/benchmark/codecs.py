@@ -20,6 +20,7 @@ from PIL import Image, features
 
 import aecodec
 from aecodec.errors import AecodecError
+from aecodec.rate import DEFAULT_EFFORT
 
 # The modules on which aecodec's files and pixels depend: all that `Codec` imports but for the wording of errors.
 CODING = ("codec", "container", "entropy", "hiding", "integer", "networks", "picture", "rate", "rounding", "weights")
@@ -117,8 +118,8 @@ def _aecodec(effort: int, reason: str, model: str | None) -> Peer:
     torch.set_num_threads(1)
     codec = Codec(device="cpu", model=model)
     return Peer(
-        f"aecodec-effort{effort}" if effort else "aecodec",
-        f"aecodec {codec.model.name}" + (f", effort {effort}" if effort else ""),
+        "aecodec" if effort == DEFAULT_EFFORT else f"aecodec-effort{effort}",
+        f"aecodec {codec.model.name}, effort {effort}",
         f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
         f"CPU, effort={effort}",
         reason,
@@ -282,8 +283,8 @@ MAKERS: dict[str, Callable[..., Peer]] = {
     "jxl": _jxl,
     "avif": lambda: _avif("4:2:0"),
     "avif444": lambda: _avif("4:4:4"),
-    "aecodec": partial(_aecodec, 0, "the default"),
-    "aecodec-effort1": partial(_aecodec, 1, "the cheapest search"),
+    "aecodec": partial(_aecodec, DEFAULT_EFFORT, "the default"),
+    "aecodec-effort0": partial(_aecodec, 0, "without a search: the fastest"),
     "aecodec-effort8": partial(_aecodec, 8, "most of what a search brings"),
 }
 OURS = tuple(name for name in MAKERS if name.startswith("aecodec"))  # those that can be given a model

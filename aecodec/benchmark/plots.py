@@ -13,7 +13,7 @@ from aecodec.files import write_atomically
 # Okabe and Ito's colours, which colour-blind people can tell apart; aecodec's is the strongest.
 COLOURS = {
     "aecodec": "#d55e00",
-    "aecodec-effort1": "#d55e00",
+    "aecodec-effort0": "#d55e00",
     "aecodec-effort8": "#d55e00",
     "jpeg": "#56b4e9",
     "jpeg444": "#56b4e9",
@@ -25,7 +25,7 @@ COLOURS = {
     "avif": "#0072b2",
     "avif444": "#0072b2",
 }
-LINES = {"aecodec-effort1": ":", "aecodec-effort8": "--", "jpeg444": "--", "avif444": "--"}  # the others are solid
+LINES = {"aecodec-effort0": ":", "aecodec-effort8": "--", "jpeg444": "--", "avif444": "--"}  # the others are solid
 LABELS = {
     "psnr_rgb": "PSNR (RGB), dB",
     "psnr_y": "PSNR (luma), dB",
