@@ -350,7 +350,7 @@ def test_an_archive_only_grows(collection: Path, tmp_path: Path, options: dict[s
     assert before.items() < after.items()
     assert len(after) == len(before) + 1
     grown = archive.Archive(arc)
-    assert {(settings["quality"], settings.get("effort")) for settings in grown.settings} == {(30, None), (40, 2)}
+    assert {(settings["quality"], settings.get("effort")) for settings in grown.settings} == {(30, 1), (40, 2)}
     assert grown["new.png"].read() == Codec("cpu", options["model"]).compress(photo, 40, effort=2)
 
     archive.create(tmp_path / "photos", tmp_path / "one.zip", **options)
