@@ -96,8 +96,7 @@ def search(
     def shift_after(step: int) -> Tensor:
         return shifts(index, prices, bits_per_square(position, step / (steps + 1)))
 
-    # Inference tensors cannot take part in autograd.
-    y, features, index = y.clone(), features.clone(), index.clone()
+    y = y.clone()  # the steps change it
     synthesis = network.synthesis
     # lambda * 255^2 * MSE of each picture in bits: squared differences, three samples a pixel.
     weight = rate_distortion_lambda(network.config, position) * 255**2 / 3
@@ -108,11 +107,11 @@ def search(
         y_hat.requires_grad_(step > 0)
         with torch.set_grad_enabled(step > 0):
             pixels = synthesis(y_hat, y_hat * gain, features, position)
-        error = 2 * weight[:, None, None, None] * (pixels.detach() - target)
+        error = 2 * weight[:, None, None, None] * (pixels - target)
         if step == 0:
             slope = gain * latents_of_pixels(synthesis.linear, error)
         else:
             (slope,) = torch.autograd.grad(pixels, y_hat, error)
-        best = y_hat.detach() - slope / (2 * CURVATURE)
+        best = y_hat - slope / (2 * CURVATURE)
         y.lerp_(best, FIRST_STEP + (LAST_STEP - FIRST_STEP) * step / steps)
     return y, shift_after(steps)

@@ -22,7 +22,7 @@ from aecodec.training import loop
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
 from aecodec.training.objective import laplace_bits, loss_per_patch, measure
-from aecodec.weights import DEFAULT, Model, trainable, weights_folder
+from aecodec.weights import DEFAULT, load_released, trainable
 
 FAST = {"batch": 2, "patch": 128, "warmup": 4}
 
@@ -198,7 +198,7 @@ def test_the_entropy_model_sees_cut_patches_as_two_tiles(small_network: Aec1, cu
 
 
 def test_tuning_sees_the_latents_that_a_search_finds() -> None:
-    model = Model(weights_folder() / f"{DEFAULT}.safetensors", torch.device("cpu"))
+    prices = load_released(DEFAULT, torch.device("cpu")).prices
     network = trainable(DEFAULT)
     photo = np.array(Image.open(Path(__file__).parents[1] / "examples" / "coffee.png"))[:256, :256]
     x = network_input(torch.from_numpy(photo).permute(2, 0, 1)[None]).repeat(3, 1, 1, 1)
@@ -206,7 +206,7 @@ def test_tuning_sees_the_latents_that_a_search_finds() -> None:
     for cut in (None, 3):
         losses = []
         for effort in (0, 1, 2):
-            measures = measure(network, x, position, noise=False, prices=model.prices, effort=effort, cut=cut)
+            measures = measure(network, x, position, noise=False, prices=prices, effort=effort, cut=cut)
             losses.append(loss_per_patch(network, measures, position))
         assert (losses[2] < losses[1]).all()
         assert (losses[1] < losses[0]).all()

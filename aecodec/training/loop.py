@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from aecodec.errors import AecodecError
 from aecodec.networks import HYPER_STRIDE, Aec1, ModelConfig, network_input, rate_distortion_lambda
+from aecodec.rate import DEFAULT_EFFORT
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
 from aecodec.training.objective import loss_per_patch, measure
@@ -52,7 +53,7 @@ class TrainingConfig:
     linear_factor: float = 0.01  # both linear paths learn this much slower: a run without it diverged
     warmup: int = 100  # steps
     tune_factor: float = 0.1  # of the learning rates, at the start of tuning
-    tune_effort: int = 1  # steps of the encoder's search for the latents that tuning sees
+    tune_effort: int = DEFAULT_EFFORT  # steps of the encoder's search for the latents that tuning sees
     cut: float = 0.25  # share of the steps in which patches are coded as two tiles, to learn what borders of tiles are
     ema: float = 0.999  # the average that is evaluated and shipped
     seed: int = 0

@@ -61,9 +61,9 @@ def measure(
     entropy = model.entropy_model
 
     y = model.analysis(x) * model.encoder_gain(position)
-    tiles, tile_position = x, position
+    tile_position = position
     if cut is not None:
-        y, tiles, tile_position = torch.cat(y.chunk(2, cut)), torch.cat(x.chunk(2, cut)), position.repeat(2)
+        y, tile_position = torch.cat(y.chunk(2, cut)), position.repeat(2)
     z = entropy.hyper_latents(y)
     z_scale = scale_of_index(model.scale_model.z_scale_index(tile_position, quantise))
     z_hat = round_through(z)
@@ -77,7 +77,7 @@ def measure(
         index = index.detach()
         groups = sign_groups(model.config, index)
         if effort:
-            target = regroup(tiles)
+            target = regroup(x if cut is None else torch.cat(x.chunk(2, cut)))
             y, shift = search(model, y, features, index, prices, tile_position, target, effort, groups)
         else:
             shift = shifts(index, prices, bits_per_square(tile_position))
