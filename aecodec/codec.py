@@ -6,13 +6,14 @@ decoding   file -> entropy decoder -> hyper latents -> scale indices -> symbols 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,7 +28,17 @@ from aecodec.entropy import Indices, Symbols
 from aecodec.errors import AecodecError, FormatError
 from aecodec.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.integer import POSITION_STEPS
-from aecodec.networks import HYPER_STRIDE, STRIDE, network_input, pixels_of_squares, regroup, scale_of_index
+from aecodec.networks import (
+    HYPER_STRIDE,
+    STRIDE,
+    Box,
+    network_input,
+    pixels_of_squares,
+    regroup,
+    scale_of_index,
+    with_halo,
+    within,
+)
 from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
 from aecodec.rate import DEFAULT_EFFORT, DEFAULT_QUALITY
 from aecodec.rounding import bits_per_square, round_latents, search, shifts
@@ -38,7 +49,9 @@ UNTILED_PIXELS = 2**21  # a picture of up to so many (padded) pixels is one tile
 BATCH_PIXELS = 2**20  # tiles that go through the network together have at most so many pixels
 WORKERS = 2  # parts of pictures that are done at the same time: the network works on one, the coder on another
 MAX_IMBALANCE = 1.1  # the longest of the workers' times over their mean; with more, working one by one is faster
-STRIP_TILES = 2  # neighbours whose pixels are analysed or synthesised in one piece: fewer halos for more memory
+STRIP_TILES = 2  # neighbours whose pixels are analysed in one piece: fewer halos for more memory
+PIECE_PIXELS = 2**21  # about as many are synthesised in one piece, for the same reason
+PIECE_SLACK = 0.25  # a piece may be larger by so much of that if there is one less then
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
 EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
 LOST = 128  # level of the pixels of tiles that are lost to damage
@@ -178,12 +191,12 @@ class Codec:
             tiles = _tiles(header)
             for numbers in _strips(tiles):
                 boxes = [tiles[t] for t in numbers]
-                window = _window(_union(boxes), header.padded_size, self.model.network.config.analysis_halo)
+                window = with_halo(_union(boxes), header.padded_size, self.model.network.config.analysis_halo)
                 strips.append(_Strip([(p, t) for t in numbers], boxes, window))
         return _batches(
             partial(self._analyse, pictures),
             strips,
-            lambda strip: (_inside(_union(strip.boxes), strip.window), _size(strip.window)),
+            lambda strip: (within(_union(strip.boxes), strip.window), _size(strip.window)),
         )
 
     def _analyse(self, pictures: Sequence[Picture], strips: Sequence[_Strip]) -> list[_Latents]:
@@ -191,10 +204,10 @@ class Codec:
         _, boxes, window = strips[0]
         whole = _union(boxes)
         pixels = [pad(pictures[strip.places[0][0]].colour[strip.window], _size(window)) for strip in strips]
-        latents = self._latents(torch.cat(pixels), _inside(whole, window))
+        latents = self._latents(torch.cat(pixels), within(whole, window))
         result = []
         for k, box in enumerate(boxes):  # strips of equal shape are divided equally
-            _, columns = _in_latents(_inside(box, whole))
+            _, columns = _in_latents(within(box, whole))
             own = latents[:, :, :, columns].contiguous(memory_format=torch.channels_last)
             result.append(([strip.places[k] for strip in strips], own))
         return result
@@ -299,11 +312,11 @@ class Codec:
         position = _row_position(quality, len(latents), self.device)
         m = network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (latents[:, :m], latents[:, m:]))
-        inside = _in_latents(_inside(inner, outer))
+        inside = _in_latents(within(inner, outer))
         x = network.synthesis(y_hat, y_hat * network.decoder_gain(position), features, position, inside)
         pixels = pixels_of_squares(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8))
         for view, plane in zip(views, pixels, strict=True):
-            rows, columns = _inside(view.box, view.inner)
+            rows, columns = within(view.box, view.inner)
             view.part.paste(view.box, plane[:, rows, columns])
 
 
@@ -314,7 +327,6 @@ def check_effort(effort: int) -> None:
 
 
 Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
-Box = tuple[slice, slice]  # rows and columns
 _Place = tuple[int, int]  # number of a picture and of a tile in it
 _I = TypeVar("_I")
 _T = TypeVar("_T")
@@ -383,11 +395,9 @@ class _Part:
 
     def views(self, row: int) -> list[_View]:
         """What is wanted of a row, in pieces that are synthesised at once."""
-        boxes, config = self.rows[row], self.model.network.config
-        pieces = [_union([boxes[number] for number in strip]) for strip in _strips(boxes)]
+        halo = self.model.network.config.synthesis_halo
         return [
-            _View(self, box, self._window(box, config.synthesis_halo), self._window(box, config.pixel_halo))
-            for box in pieces
+            _View(self, box, self._window(box, halo), self._window(box, 0)) for box in _pieces(_union(self.rows[row]))
         ]
 
     def advance(self, row: int) -> list[int]:
@@ -413,7 +423,7 @@ class _Part:
     def _window(self, box: Box, halo: int) -> Box:
         """The pixels of a box, of whole latents, and of a halo of so many latents around it."""
         rows, columns = (slice(side.start // STRIDE * STRIDE, -(-side.stop // STRIDE) * STRIDE) for side in box)
-        return _window((rows, columns), self.file.header.padded_size, halo * STRIDE)
+        return with_halo((rows, columns), self.file.header.padded_size, halo * STRIDE)
 
     def gather(self, window: Box) -> Tensor:
         """The latents of a window, (1, M + trunk, h, w), from the tiles that it touches."""
@@ -424,14 +434,14 @@ class _Part:
         for number in self._touched(window):
             shared = _overlap(self.tiles[number], window)
             assert shared is not None
-            there, here = (_in_latents(_inside(shared, box)) for box in (window, self.tiles[number]))
+            there, here = (_in_latents(within(shared, box)) for box in (window, self.tiles[number]))
             result[0, :, there[0], there[1]] = self.latents[number][:, here[0], here[1]]
         return result
 
     def paste(self, box: Box, pixels: Tensor) -> None:
         """Takes the pixels of a box, (3, H, W) uint8."""
         height, width = _size(box)
-        self._colour[_inside(box, self.area)] = crop(pixels, width, height, grey=self._colour.ndim == 2)
+        self._colour[within(box, self.area)] = crop(pixels, width, height, grey=self._colour.ndim == 2)
 
     def picture(self) -> Picture:
         header, chunks = self.file.header, self.file.chunks
@@ -442,14 +452,14 @@ class _Part:
             alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height)[self.area]
         for number in self.file.lost:
             if shared := _overlap(self.tiles[number], self.area):
-                self._colour[_inside(shared, self.area)] = LOST
+                self._colour[within(shared, self.area)] = LOST
         metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
         return Picture(self._colour, alpha, *metadata)
 
 
 class _View(NamedTuple):
-    """A piece of a picture that is synthesised at once: the wanted box, and the windows around it whose latents the
-    layers at 1/16 of the resolution need, and those behind them."""
+    """A piece of a picture that is synthesised at once: the wanted box, the window around it whose latents its pixels
+    depend on, and the box rounded up to whole latents."""
 
     part: _Part
     box: Box
@@ -459,7 +469,7 @@ class _View(NamedTuple):
     @property
     def key(self) -> object:
         """Equal for views that may share a pass through the network, if their sizes are equal, too."""
-        return self.part.key, _inside(self.inner, self.outer)
+        return self.part.key, within(self.inner, self.outer)
 
 
 def symbols_of_tiles(model: Model, x: Tensor, inside: Box, quality: int) -> tuple[Symbols, Symbols, Indices]:
@@ -544,14 +554,6 @@ def _tiles(header: Header) -> list[Box]:
     ]
 
 
-def _window(box: Box, limits: Sequence[int], halo: int) -> Box:
-    """The box with a halo, cut at the borders of the picture."""
-    rows, columns = (
-        slice(max(side.start - halo, 0), min(side.stop + halo, limit)) for side, limit in zip(box, limits, strict=True)
-    )
-    return rows, columns
-
-
 def _overlap(a: Box, b: Box) -> Box | None:
     rows, columns = (slice(max(p.start, q.start), min(p.stop, q.stop)) for p, q in zip(a, b, strict=True))
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
@@ -568,14 +570,18 @@ def _strips(boxes: Sequence[Box]) -> list[range]:
     return [row[start : start + STRIP_TILES] for row in _rows(boxes) for start in range(0, len(row), STRIP_TILES)]
 
 
+def _pieces(box: Box) -> list[Box]:
+    """The box cut into pieces of about PIECE_PIXELS, from left to right, at borders of latents."""
+    rows, columns = box
+    height, width = _size(box)
+    count = max(1, math.ceil(height * width / PIECE_PIXELS - PIECE_SLACK))
+    borders = [(columns.start + width * k // count) // STRIDE * STRIDE for k in range(1, count)]
+    return [(rows, slice(*ends)) for ends in pairwise([columns.start, *borders, columns.stop])]
+
+
 def _union(boxes: Sequence[Box]) -> Box:
     """Of neighbours in a row, from left to right."""
     return boxes[0][0], slice(boxes[0][1].start, boxes[-1][1].stop)
-
-
-def _inside(box: Box, window: Box) -> Box:
-    rows, columns = (slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, window, strict=True))
-    return rows, columns
 
 
 def _size(box: Box) -> tuple[int, int]:

@@ -7,7 +7,7 @@ is the same thing as the networks see it, 0..1 along the learned rows of gains a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -68,10 +68,18 @@ class ModelConfig:
         return STRIDE * math.ceil((8 * (2 * self.blocks_8 + 1) + 16 * 2 * self.analysis_blocks_16) / STRIDE)
 
     @property
+    def filter_halo(self) -> int:
+        """Latents around a tile whose pixels the filter sees."""
+        return math.ceil(self._filter_reach / STRIDE)
+
+    @property
     def pixel_halo(self) -> int:
         """Latents around a tile that the layers of the synthesis at 1/8 and the filter depend on."""
-        filtered = 2 * (1 + self.filter_layers) if self.filter_channels else 0
-        return math.ceil((8 * 2 * self.blocks_8 + filtered) / STRIDE)
+        return math.ceil((8 * 2 * self.blocks_8 + self._filter_reach) / STRIDE)
+
+    @property
+    def _filter_reach(self) -> int:
+        return 2 * (1 + self.filter_layers) if self.filter_channels else 0  # pixels
 
     @property
     def synthesis_halo(self) -> int:
@@ -87,6 +95,29 @@ def rate_distortion_lambda(config: ModelConfig, position: Tensor) -> Tensor:
 def scale_of_index(index: Tensor) -> Tensor:
     """Standard deviation, in quantisation steps, of a (possibly fractional) scale index."""
     return SCALE_MIN * torch.exp2(index / SCALES_PER_OCTAVE)
+
+
+Box = tuple[slice, slice]  # rows and columns
+
+
+def with_halo(box: Box, limits: Sequence[int], halo: int) -> Box:
+    """The box and what is around it, cut at the borders of the picture, which has the size `limits`."""
+    rows, columns = (
+        slice(max(side.start - halo, 0), min(side.stop + halo, limit)) for side, limit in zip(box, limits, strict=True)
+    )
+    return rows, columns
+
+
+def within(box: Box, window: Box) -> Box:
+    """The box as seen from a window that holds it."""
+    rows, columns = (slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, window, strict=True))
+    return rows, columns
+
+
+def _cut(x: Tensor, box: Box, scale: int = 1) -> Tensor:
+    """The box of x, (B, C, h, w); it has `scale` elements each way for a unit of the box."""
+    rows, columns = (slice(scale * side.start, scale * side.stop) for side in box)
+    return x[:, :, rows, columns]
 
 
 def unshuffle(x: Tensor, factor: int) -> Tensor:
@@ -484,6 +515,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         c8, c16, m = config.channels_8, config.channels_16, config.latent_channels
+        self.halos = config.pixel_halo, config.filter_halo
         self.linear = nn.Conv2d(m, BLOCK, 1, bias=False)
         self.log_input_gain = nn.Parameter(torch.zeros(config.rows, m))
         self.log_output_gain = nn.Parameter(torch.zeros(config.rows, 1))
@@ -502,27 +534,31 @@ class Synthesis(nn.Module):
         dequantised: Tensor,
         features: Tensor,
         position: Tensor,
-        inside: tuple[slice, slice] = (slice(None), slice(None)),
+        inside: Box | None = None,
     ) -> Tensor:
         """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
         features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 12, 8 h, 8 w) float32: pixels,
         about -0.5..0.5, not clamped, see `regroup`.
-        inside: rows and columns of the latents whose pixels are wanted; the layers at 1/16 see what is around them."""
+        inside: rows and columns of the latents whose pixels are wanted, and returned; None: all. The layers see what is
+        around them, each no more of it than the next one needs."""
 
         def row(parameter: Tensor) -> Tensor:
             return interpolate_rows(parameter, position)[:, :, None, None]
 
+        wanted = inside or (slice(0, y_hat.shape[2]), slice(0, y_hat.shape[3]))
+        at_8, filtered = (with_halo(wanted, y_hat.shape[2:], halo) for halo in self.halos)
+
         dtype = _dtype(self.first)
         x = torch.cat([y_hat * row(self.log_input_gain).exp(), features / 16], 1).to(dtype)
         x = self.first(x) + row(self.first_bias).to(dtype)
-        rows, columns = inside
-        x = self.blocks_16(x)[:, :, rows, columns]
-        dequantised = dequantised[:, :, rows, columns]
+        x = _cut(self.blocks_16(x), at_8)
         x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias).to(dtype))
         gain = row(self.log_output_gain).exp()
-        correction = blocks_of_pixels(self.last, x).float()
-        pixels = torch.addcmul(blocks_of_pixels(self.linear, dequantised).float(), correction, gain)
-        return pixels if self.filter is None else pixels + self.filter(pixels, gain, position)
+        correction = _cut(blocks_of_pixels(self.last, x), within(filtered, at_8), STRIDE // 2).float()
+        pixels = torch.addcmul(blocks_of_pixels(self.linear, _cut(dequantised, filtered)).float(), correction, gain)
+        if self.filter is not None:
+            pixels = pixels + self.filter(pixels, gain, position)
+        return _cut(pixels, within(wanted, filtered), STRIDE // 2)
 
 
 class Aec1(nn.Module):

@@ -221,7 +221,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         run = partial(codec.compress_batch, [photo] * args.batch, QUALITY, **effort)  # type: ignore[assignment]
     fastest: tuple[float, Counter[str]] = (float("inf"), Counter())
     spent, repetitions = 0.0, 0
-    while spent < args.seconds or repetitions < 2:  # the first one prepares convolutions of new shapes
+    while spent < args.seconds or repetitions < 3:  # the first ones prepare convolutions of new shapes and memory
         watch = Stopwatch(synchronise, lambda: torch.get_num_threads() / args.threads)
         result = None  # two results at once would be counted as memory
         before = time.perf_counter()
