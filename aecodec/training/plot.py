@@ -9,8 +9,12 @@ from pathlib import Path
 def plot_run(run: Path) -> Path | None:
     """Draws J (relative to the first report) against step, and the last report as bpp against PSNR; trunk and decay.
 
-    Returns the file `curves.png` in the run's folder, or None if matplotlib (the `train` extra) is not installed.
+    Returns the file `curves.png` in the run's folder, or None if it holds neither or matplotlib (the `train` extra) is
+    not installed.
     """
+    logs = {name: run / f"{name}.csv" for name in ("trunk", "decay")}
+    if not any(log.exists() for log in logs.values()):
+        return None
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -19,7 +23,7 @@ def plot_run(run: Path) -> Path | None:
     progress, curve = figure.subplots(1, 2)
     first: dict[str, str] = {}
     for name, style in (("trunk", "-"), ("decay", "--")):
-        log = run / f"{name}.csv"
+        log = logs[name]
         if not log.exists():
             continue
         with log.open(newline="") as file:
