@@ -256,6 +256,38 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def coder_rates(model: str | None, source: Path, seconds: float) -> list[dict[str, float]]:
+    """Millions of coded symbols that the entropy coder writes and reads in a second, on the one thread that it uses.
+
+    What has no table is almost surely 0 and not coded; sorting it out is part of the time.
+    """
+    from unittest import mock
+
+    from aecodec.codec import Codec
+    from aecodec.entropy import Tables
+
+    codec = Codec("cpu", model)
+    image = picture(2, source)
+    result = []
+    for quality in (10, QUALITY, 90):
+        with mock.patch.object(Tables, "encode", return_value=b"") as encode:
+            codec.compress(image, quality)
+        tables, (parts,) = codec.model.tables, encode.call_args.args
+        coded = sum(int((tables.reach[indices] > 0).sum()) for _, indices in parts)
+        data = tables.encode(parts)
+
+        def decode(tables: Tables = tables, data: bytes = data, parts: Any = parts) -> None:
+            decoder = tables.decoder(data)
+            for _, indices in parts:
+                decoder.take(indices)
+            decoder.finish()
+
+        times = best(partial(tables.encode, parts), seconds), best(decode, seconds)
+        millions = dict(zip(("write", "read"), (coded / time / 1e6 for time in times), strict=True))
+        result.append({"quality": quality, "coded": coded / sum(indices.size for _, indices in parts), **millions})
+    return result
+
+
 def add_limits(rows: list[dict[str, Any]]) -> None:
     """Adds the seconds at the arithmetic limit; the rate is the best of all processes with as many threads."""
     for row in rows:
@@ -331,6 +363,11 @@ def table(results: dict[str, Any]) -> str:
         out.append(f"| {r['direction']} | {r['threads']} | " + " | ".join(cells) + " |")
     start = [min(r[f"{part}_seconds"] for r in rows) for part in ("import", "weights", "first_call")]
     out += ["", "Start-up: import {:.2f} s, weights {:.2f} s, first call (0.4 MP) {:.2f} s.".format(*start)]
+    rates = (
+        f"{r['write']:.0f} and {r['read']:.0f} at quality {r['quality']} ({r['coded']:.0%} of the symbols are coded)"
+        for r in results["coder"]
+    )
+    out += ["", "Million coded symbols that one thread writes and reads in a second: " + ", ".join(rates) + "."]
     names = [*STAGES, "rest"]
     out += ["", "Milliseconds per megapixel:", "", "| | threads | MP | " + " | ".join(names) + " |"]
     out.append("|---" * (len(names) + 3) + "|")
@@ -402,6 +439,7 @@ def main() -> None:
                     results["aecodec"].append(json.loads(output))
                     print(".", end="", file=sys.stderr, flush=True)
     add_limits(results["aecodec"])
+    results["coder"] = coder_rates(args.model, args.image, args.seconds)
     if args.peer_size:
         results["peers"] += peers(args.peer_size, args.image, args.seconds)
     if args.compressai_python:
