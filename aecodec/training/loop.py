@@ -52,7 +52,7 @@ class TrainingConfig:
     adam_rate: float = 5e-3  # the rest: gains and biases
     linear_factor: float = 0.01  # both linear paths learn this much slower: a run without it diverged
     warmup: int = 100  # steps
-    tune_factor: float = 0.1  # of the learning rates, at the start of tuning
+    tune_factor: float = 0.7  # of the learning rates, at the start of tuning
     tune_effort: int = DEFAULT_EFFORT  # steps of the encoder's search for the latents that tuning sees
     cut: float = 0.25  # share of the steps in which patches are coded as two tiles, to learn what borders of tiles are
     ema: float = 0.999  # the average that is evaluated and shipped
