@@ -566,7 +566,7 @@ def _rows(boxes: Sequence[Box]) -> list[range]:
 
 
 def _strips(boxes: Sequence[Box]) -> list[range]:
-    """Numbers of the boxes that go through a network in one piece: up to STRIP_TILES neighbours in a row."""
+    """Numbers of the boxes that go through the analysis in one piece: up to STRIP_TILES neighbours in a row."""
     return [row[start : start + STRIP_TILES] for row in _rows(boxes) for start in range(0, len(row), STRIP_TILES)]
 
 

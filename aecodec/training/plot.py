@@ -12,8 +12,9 @@ def plot_run(run: Path) -> Path | None:
     Returns the file `curves.png` in the run's folder, or None if it holds neither or matplotlib (the `train` extra) is
     not installed.
     """
-    logs = {name: run / f"{name}.csv" for name in ("trunk", "decay")}
-    if not any(log.exists() for log in logs.values()):
+    styles = {run / "trunk.csv": "-", run / "decay.csv": "--"}
+    logs = [log for log in styles if log.exists()]
+    if not logs:
         return None
     try:
         from matplotlib.figure import Figure
@@ -22,10 +23,7 @@ def plot_run(run: Path) -> Path | None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     progress, curve = figure.subplots(1, 2)
     first: dict[str, str] = {}
-    for name, style in (("trunk", "-"), ("decay", "--")):
-        log = logs[name]
-        if not log.exists():
-            continue
+    for log in logs:
         with log.open(newline="") as file:
             rows = list(csv.DictReader(file))
         first = first or rows[0]
@@ -34,10 +32,10 @@ def plot_run(run: Path) -> Path | None:
         for number, at in enumerate(positions):
             relative = [float(row[f"J@{at}"]) / float(first[f"J@{at}"]) for row in rows]
             label = f"position {at}" if first is rows[0] else None
-            progress.plot(steps, relative, style, color=f"C{number}", label=label)
+            progress.plot(steps, relative, styles[log], color=f"C{number}", label=label)
         last = rows[-1]
         bpp, psnr = ([float(last[f"{key}@{at}"]) for at in positions] for key in ("bpp", "psnr"))
-        curve.plot(bpp, psnr, "o" + style, label=f"{name}, step {last['step']}")
+        curve.plot(bpp, psnr, "o" + styles[log], label=f"{log.stem}, step {last['step']}")
     progress.set(xlabel="step", ylabel="J / J of the first report", title="held-out tiles")
     curve.set(xlabel="bits per pixel", ylabel="PSNR, dB", title="held-out tiles, estimated rate")
     for axes in (progress, curve):
