@@ -312,7 +312,7 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
 @click.option("--minutes", type=float, help="Stop after this time.")
 @click.option("--decay", type=int, metavar="STEPS", help="Decay the learning rate from the trunk, for a release.")
 @click.option(
-    "--tune", type=int, metavar="STEPS", help="After a decay: tune all but the analysis on the encoder's rounding."
+    "--tune", type=int, metavar="STEPS", help="After a decay, or with --start: tune on the latents that files hold."
 )
 @click.option("--network", type=click.Choice(["base", "large"]), default="base", help="Of a new run.")
 @click.option("--start", metavar="NAME|FILE", help="Of a new run: the model whose training it goes on with.")

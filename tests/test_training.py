@@ -118,7 +118,7 @@ def test_a_monstrous_gradient_changes_nothing(photos: Path, tmp_path: Path, monk
         assert_same(state[key], before[key])
 
 
-def test_tuning_leaves_the_analysis_as_it_is(photos: Path, tmp_path: Path) -> None:
+def test_tuning_leaves_gains_and_hyper_latents_as_they_are(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, steps=4)
     decayed = run(photos, tmp_path, decay=4)
     run(photos, tmp_path, tune=6, minutes=0.0)  # stops at once
@@ -126,7 +126,15 @@ def test_tuning_leaves_the_analysis_as_it_is(photos: Path, tmp_path: Path) -> No
     assert tuned["step"] == 14
     changed = {name for name, value in decayed["average"].items() if not torch.equal(value, tuned["average"][name])}
     assert {"synthesis.last.weight", "scale_model.index_head.bias", "entropy_model.first_mean.2.bias"} <= changed
-    assert not any(name.startswith(("analysis.", "log_encoder", "entropy_model.hyper_analysis")) for name in changed)
+    assert {"analysis.linear.weight", "analysis.nonlinear.0.weight"} <= changed
+    assert not any(name.startswith(("log_encoder", "entropy_model.hyper_analysis")) for name in changed)
+
+
+def test_tuning_goes_on_with_a_weights_file(small_weights: Path, photos: Path, tmp_path: Path) -> None:
+    whole = run(photos, tmp_path / "whole", tune=4, start=small_weights)
+    assert whole["step"] == 4
+    run(photos, tmp_path / "parts", tune=4, start=small_weights, minutes=0.0)  # stops at once
+    assert_same(whole, run(photos, tmp_path / "parts", tune=4, start=small_weights))
 
 
 def test_without_a_trunk_there_is_nothing_to_decay_from(photos: Path, tmp_path: Path) -> None:
@@ -212,6 +220,29 @@ def test_tuning_sees_the_latents_that_a_search_finds() -> None:
         assert (losses[1] < losses[0]).all()
         losses[2].sum().backward()
         assert network.synthesis.last.weight.grad is not None
+
+
+def test_tuning_teaches_the_analysis_the_rate_of_noisy_latents() -> None:
+    """Noise moves the gradient of the analysis alone: neither what is measured nor the decoder's."""
+    prices = load_released(DEFAULT, torch.device("cpu")).prices
+    network = trainable(DEFAULT)
+    photo = np.array(Image.open(Path(__file__).parents[1] / "examples" / "coffee.png"))[:128, :128]
+    x, position = network_input(torch.from_numpy(photo).permute(2, 0, 1)[None]), torch.tensor([0.5])
+    with torch.no_grad():
+        expected = measure(network, x, position, noise=False, prices=prices, effort=1)
+    gradients = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        network.zero_grad()
+        measures = measure(network, x, position, noise=False, prices=prices, effort=1)
+        torch.testing.assert_close(measures.bpp, expected.bpp)
+        torch.testing.assert_close(measures.mse, expected.mse)
+        measures.bpp.sum().backward()
+        gradients.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
+    one, other = gradients
+    assert not torch.equal(one["analysis.linear.weight"], other["analysis.linear.weight"])
+    for name in ("entropy_model.first_mean.2.bias", "scale_model.index_head.bias"):
+        assert torch.equal(one[name], other[name])
 
 
 def test_the_held_out_tiles_do_not_train(photos: Path) -> None:

@@ -32,7 +32,7 @@ from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
 from aecodec.training.objective import loss_per_patch, measure
 from aecodec.training.plot import plot_run
-from aecodec.weights import Model, trainable
+from aecodec.weights import Model, locate, trainable
 
 # "large" is for a run on a GPU: 79 instead of 34 kMAC per pixel, encoding and decoding together.
 BASE = ModelConfig(blocks_16=1, analysis_blocks_16=0, filter_channels=32, filter_layers=4, hidden_signs=True)
@@ -146,13 +146,14 @@ def train(
         run: folder of the run, made if it is missing.
         steps, minutes: stop the trunk at this step, or after this time; both None: until interrupted.
         decay: decay from the trunk over this many steps instead.
-        tune: after a decay, tune what comes after the analysis over this many steps, on latents rounded as the encoder
-            rounds them ("soft then hard", Guo et al., ICML 2021).
+        tune: after a decay, or from the weights of `start`, tune all but gains and hyper analysis over this many steps,
+            on latents that the encoder's search found, rounded as it rounds them ("soft then hard", Guo et al., ICML
+            2021).
         model_config: of a new run; a resumed run keeps its own.
         start: released model or weights file that a new run starts from, and whose network it has.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
     Returns the checkpoint that was written last. Raises AecodecError if the sources hold no pictures, the patches are
-    no multiple of 128 pixels or a decay is asked for without a trunk, KeyboardInterrupt after SIGINT or SIGTERM, when
+    no multiple of 128 pixels or there is nothing to decay or tune from, KeyboardInterrupt after SIGINT or SIGTERM, when
     the checkpoint is written.
     """
     run = Path(run)
@@ -163,15 +164,16 @@ def train(
     state: dict[str, Any] | None = None
     if parent_path.exists():
         state = torch.load(parent_path, map_location="cpu", weights_only=True)
+    decaying: dict[str, int] | None = None
     if phase != parent:
-        if state is None:
+        if state is None and not (tune and start):
             raise AecodecError(f"{parent_path}: nothing to {phase} from")
-        state["decay"] = {"start": state["step"], "steps": tune or decay}
-        if tune:
+        decaying = {"start": state["step"] if state else 0, "steps": tune or decay or 0}
+        if tune and state:
             state["model"] = state["average"]
         if path.exists():
             begun = torch.load(path, map_location="cpu", weights_only=True)
-            if begun["decay"] == state["decay"]:
+            if begun["decay"] == decaying:
                 state = begun
 
     training, held_out, skipped = load_tiles(sources)
@@ -199,7 +201,7 @@ def train(
     average = copy.deepcopy(model).requires_grad_(False)
     matrices = muon_matrices(model)
     optimisers = build_optimisers(model, matrices)
-    step, seconds, decaying = 0, 0.0, None
+    step, seconds = 0, 0.0
     mean_norm, skips = 0.0, 0
     if state is not None:
         model.load_state_dict(state["model"])
@@ -210,7 +212,7 @@ def train(
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and device != "cpu":
             torch.cuda.set_rng_state(state["cuda_rng"])
-        step, seconds, decaying = state["step"], state["seconds"], state.get("decay")
+        step, seconds = state["step"], state["seconds"]
         mean_norm, skips = float(state["mean_norm"]), int(state["skips"])  # tensors in older checkpoints
         say(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
     parameters: list[Tensor] = list(model.parameters())
@@ -219,11 +221,14 @@ def train(
     peak, prices, effort = 1.0, None, 0
     if tune:
         peak, effort = settings.tune_factor, settings.tune_effort
-        model.analysis.requires_grad_(False)
         model.log_encoder_gain.requires_grad_(False)
         model.entropy_model.hyper_analysis.requires_grad_(False)
-        weights = parent_path.with_suffix(".safetensors")
-        export(parent_path, sources, weights, say=say)
+        if parent_path.exists():
+            weights = parent_path.with_suffix(".safetensors")
+            export(parent_path, sources, weights, say=say)
+        else:
+            assert start is not None
+            weights, _ = locate(start)
         prices = Model(weights, torch.device(device)).prices
     compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
 

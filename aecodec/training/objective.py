@@ -54,17 +54,19 @@ def measure(
 
     x: (B, 192, H/8, W/8), pixels in -0.5..0.5 unshuffled by 8. position: (B,) in 0..1.
     quantise: whether the integer path is rounded. prices: see `Tables.prices`, to round latents as the encoder does;
-    None rounds to the nearest. effort: steps of the encoder's search before that; they need prices, and no gradient
-    passes them. cut: dimension of x along which the entropy model sees two halves, each as a tile of its own; analysis
-    and synthesis see across, as they do in a picture.
+    None rounds to the nearest. effort: steps of the encoder's search before that; they need prices. Rounded with
+    prices, the latents get their gradients straight through search and rounding from the distortion, and from the rate
+    by additive noise: no gradient straight through sees the bits that a latent saves that rounds to 0. cut: dimension
+    of x along which the entropy model sees two halves, each as a tile of its own; analysis and synthesis see across, as
+    they do in a picture.
     """
     entropy = model.entropy_model
 
-    y = model.analysis(x) * model.encoder_gain(position)
+    analysed = model.analysis(x) * model.encoder_gain(position)
     tile_position = position
     if cut is not None:
-        y, tile_position = torch.cat(y.chunk(2, cut)), position.repeat(2)
-    z = entropy.hyper_latents(y)
+        analysed, tile_position = torch.cat(analysed.chunk(2, cut)), position.repeat(2)
+    z = entropy.hyper_latents(analysed)
     z_scale = scale_of_index(model.scale_model.z_scale_index(tile_position, quantise))
     z_hat = round_through(z)
     coded = (z + torch.rand_like(z) - 0.5 if noise else z_hat) - model.scale_model.predict(z_hat, quantise)
@@ -72,9 +74,10 @@ def measure(
 
     features, index = model.scale_model(z_hat, tile_position, quantise)
     scale = scale_of_index(index)
+    y = analysed
     groups: list[Passes] = []
     if prices is not None:
-        index = index.detach()
+        y, index = y.detach(), index.detach()
         groups = sign_groups(model.config, index)
         if effort:
             target = regroup(x if cut is None else torch.cat(x.chunk(2, cut)))
@@ -97,6 +100,12 @@ def measure(
         bits = bits - count_hidden(rounded.detach(), groups)
 
     y_hat = mean + rounded
+    if prices is not None and analysed.requires_grad:
+        through = analysed - analysed.detach()  # 0, but for its gradient
+        y_hat = y_hat + through
+        noisy = y + through - mean.detach() + torch.rand_like(y) - 0.5
+        rate = laplace_bits(noisy, scale.detach()).sum((1, 2, 3))
+        bits = bits + rate - rate.detach()
     if cut is not None:
         bits = bits.view(2, -1).sum(0)
         y_hat, features = (torch.cat(halves.chunk(2), cut) for halves in (y_hat, features))
