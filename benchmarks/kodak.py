@@ -56,6 +56,16 @@ def main() -> None:
         else:
             print(f"{peer.name:16} none: {curves.trouble(by_codec[peer.name]) or 'no common range'}")
 
+    published = report.data_set_of(photos).get("curves", [])
+    own = [peer.name for peer in peers if peer.name.startswith("aecodec")]
+    if published and own:
+        print("\nBD-rate of the mean curves against published curves, which were not measured here")
+        print(f"{'':32}" + "".join(f"{name:>18}" for name in own))
+        for one in published:
+            anchor = report.published_curve(one, options.metric)
+            rates = [curves.bd_rate(anchor, by_codec[name]) for name in own]
+            print(f"{one['title']:32}" + "".join(f"{bd.percent:16.1f} %" if bd else f"{'none':>18}" for bd in rates))
+
     if options.csv:
         report.write_csv(options.csv, measurements)
     if options.plot:

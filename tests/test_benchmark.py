@@ -461,8 +461,8 @@ def test_published_curves_are_drawn_where_the_pixels_are_those_of_the_data_set()
         Photo(Path(f"{i}.png"), f"{i}.png", checksum, 768, 512, "") for i, checksum in enumerate(kodak["checksums"])
     ]
     assert len(photos) == 24
-    assert report._published(photos[::-1])["title"] == "Kodak, 24 pictures"
-    assert report._published(photos[1:]) == {}
+    assert report.data_set_of(photos[::-1])["title"] == "Kodak, 24 pictures"
+    assert report.data_set_of(photos[1:]) == {}
     for published in kodak["curves"]:
         assert published["source"]
         assert len(published["points"]) >= 4

@@ -61,7 +61,7 @@ def build(
         for name, points in of_metric.items()
         if (trouble := curves.trouble(points))
     ]
-    data_set = _published(photos)
+    data_set = data_set_of(photos)
     return {
         "data_set": data_set.get("title"),
         "created": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -123,7 +123,7 @@ def write(
     about = results["data_set"] or f"{len(results['photos'])} pictures"
     for metric, of_metric in results["curves"].items():
         own = {name: [Point(**p) for p in points] for name, points in of_metric.items() if points}
-        published = {c["title"]: _points(c, metric) for c in results["published"] if c["shown"]}
+        published = {c["title"]: published_curve(c, metric) for c in results["published"] if c["shown"]}
         if own:
             published = {title: points for title, points in published.items() if points}
             plots.draw(folder / f"{metric}.png", own, titles, metric, about, published)
@@ -208,7 +208,7 @@ def _speed(measurements: Sequence[Measurement]) -> dict[str, float | None]:
     return {"encode": pixels / encode if encode else None, "decode": pixels / decode if decode else None}
 
 
-def _published(photos: Sequence[Photo]) -> dict[str, Any]:
+def data_set_of(photos: Sequence[Photo]) -> dict[str, Any]:
     """Title and published curves of the data set that these pictures are, by their pixels; empty if none is known."""
     checksums = sorted(photo.checksum for photo in photos)
     for path in sorted((HERE / "published").glob("*.json")):
@@ -218,6 +218,7 @@ def _published(photos: Sequence[Photo]) -> dict[str, Any]:
     return {}
 
 
-def _points(published: Mapping[str, Any], metric: str) -> Curve:
+def published_curve(published: Mapping[str, Any], metric: str) -> Curve:
+    """One of the `curves` of a data set, see `data_set_of`."""
     known = [(p["bpp"], p[metric]) for p in published["points"] if metric in p]
     return [Point(0, bpp, curves.decibels(score) if metric == "ms_ssim" else score) for bpp, score in known]
