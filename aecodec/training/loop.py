@@ -148,7 +148,7 @@ def train(
         decay: decay from the trunk over this many steps instead.
         tune: after a decay, or from the weights of `start`, tune all but gains and hyper analysis over this many steps,
             on latents that the encoder's search found, rounded as it rounds them ("soft then hard", Guo et al., ICML
-            2021).
+            2021). Half way the tables, whose prices decide how they are rounded, are counted anew.
         model_config: of a new run; a resumed run keeps its own.
         start: released model or weights file that a new run starts from, and whose network it has.
         changes: to the settings of the run, which are the defaults of `TrainingConfig` or, resumed, those saved.
@@ -165,6 +165,7 @@ def train(
     if parent_path.exists():
         state = torch.load(parent_path, map_location="cpu", weights_only=True)
     decaying: dict[str, int] | None = None
+    prices: Tensor | None = None
     if phase != parent:
         if state is None and not (tune and start):
             raise AecodecError(f"{parent_path}: nothing to {phase} from")
@@ -174,7 +175,7 @@ def train(
         if path.exists():
             begun = torch.load(path, map_location="cpu", weights_only=True)
             if begun["decay"] == decaying:
-                state = begun
+                state, prices = begun, begun.get("prices")
 
     training, held_out, skipped = load_tiles(sources)
     training, held_out = training.to(device), held_out.to(device)
@@ -218,18 +219,19 @@ def train(
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     last_step = decaying["start"] + decaying["steps"] if decaying else steps
-    peak, prices, effort = 1.0, None, 0
-    if tune:
+    peak, effort, recount_at = 1.0, 0, None
+    if tune and decaying:
         peak, effort = settings.tune_factor, settings.tune_effort
+        recount_at = decaying["start"] + decaying["steps"] // 2
         model.log_encoder_gain.requires_grad_(False)
         model.entropy_model.hyper_analysis.requires_grad_(False)
-        if parent_path.exists():
-            weights = parent_path.with_suffix(".safetensors")
-            export(parent_path, sources, weights, say=say)
-        else:
-            assert start is not None
-            weights, _ = locate(start)
-        prices = Model(weights, torch.device(device)).prices
+        if prices is None:
+            if start is None or parent_path.exists():
+                weights = _export(parent_path, sources, say)
+            else:
+                weights, _ = locate(start)
+            prices = Model(weights, torch.device(device)).prices
+        prices = prices.to(device)
     compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
 
     def save() -> None:
@@ -248,6 +250,7 @@ def train(
                 "mean_norm": mean_norm,
                 "skips": skips,
                 "decay": decaying,
+                "prices": prices,
             },
             path,
         )
@@ -275,6 +278,9 @@ def train(
         while not interrupted.is_set() and (last_step is None or step < last_step):
             if minutes is not None and time.monotonic() - started > 60 * minutes:
                 break
+            if step == recount_at:
+                save()
+                prices = Model(_export(path, sources, say), torch.device(device)).prices
             factor = min(1.0, (step + 1) / settings.warmup)
             if decaying:
                 factor = peak - peak * (step - decaying["start"]) / decaying["steps"]
@@ -320,6 +326,13 @@ def train(
     save()
     if interrupted.is_set():
         raise KeyboardInterrupt
+    return path
+
+
+def _export(checkpoint: Path, sources: Sequence[str | Path], say: Callable[[str], None]) -> Path:
+    """The weights file of a checkpoint, beside it."""
+    path = checkpoint.with_suffix(".safetensors")
+    export(checkpoint, sources, path, say=say)
     return path
 
 
