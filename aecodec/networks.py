@@ -498,10 +498,13 @@ class Filter(nn.Module):
         units of pixels. position: (B,). Returns what to add to the pixels."""
         # The layers know the samples of a square in the order (colour, row, column).
         weight = self.first.weight.unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
-        x = F.conv2d((pixels / step).to(weight.dtype), weight, padding=1)
+        # In float32: beside what is to be removed from them pixels are large; bfloat16 rounds by up to half a level.
+        x = F.conv2d(pixels / step, weight, padding=1)
         gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None].to(x.dtype)
         bias = interpolate_rows(self.first_bias, position)[:, :, None, None].to(x.dtype)
         x = F.relu_(torch.addcmul(bias, x, gain))
+        if _dtype(self.second) != torch.float32:  # if it is, autocast may be at work
+            x = x.to(_dtype(self.second))
         for layer in (self.second, *self.more):
             x = _rectified(layer, x)
         weight, bias = (p.unflatten(0, (3, 4)).transpose(0, 1).flatten(0, 1) for p in self.last.parameters())
@@ -586,11 +589,12 @@ class Aec1(nn.Module):
         """Moves the nonlinear paths of analysis and synthesis to a dtype; all else has to stay float32."""
         self.requires_grad_(False).eval()
         synthesis = self.synthesis
-        for part in (self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up, synthesis.blocks_8):
-            part.to(dtype)
-        synthesis.last.to(dtype)
+        parts: list[nn.Module] = [self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up]
+        parts += [synthesis.blocks_8, synthesis.last]
         if synthesis.filter is not None:
-            synthesis.filter.to(dtype)
+            parts += [synthesis.filter.second, synthesis.filter.more, synthesis.filter.last]
+        for part in parts:
+            part.to(dtype)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
                 layer.dilation = cpu_dilation(layer.kernel_size[0])
