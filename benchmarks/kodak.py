@@ -57,13 +57,13 @@ def main() -> None:
             print(f"{peer.name:16} none: {curves.trouble(by_codec[peer.name]) or 'no common range'}")
 
     published = report.data_set_of(photos).get("curves", [])
-    own = [peer.name for peer in peers if peer.name.startswith("aecodec")]
-    if published and own:
+    ours = [peer.name for peer in peers if peer.name.startswith("aecodec")]
+    if published and ours:
         print("\nBD-rate of the mean curves against published curves, which were not measured here")
-        print(f"{'':32}" + "".join(f"{name:>18}" for name in own))
+        print(f"{'':32}" + "".join(f"{name:>18}" for name in ours))
         for one in published:
             anchor = report.published_curve(one, options.metric)
-            rates = [curves.bd_rate(anchor, by_codec[name]) for name in own]
+            rates = [curves.bd_rate(anchor, by_codec[name]) for name in ours]
             print(f"{one['title']:32}" + "".join(f"{bd.percent:16.1f} %" if bd else f"{'none':>18}" for bd in rates))
 
     if options.csv:
