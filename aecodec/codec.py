@@ -39,7 +39,8 @@ from aecodec.networks import (
     with_halo,
     within,
 )
-from aecodec.picture import Picture, Source, crop, decode_alpha, encode_alpha, load, pad, to_image
+from aecodec.picture import Picture, Source, decode_alpha, encode_alpha, load, to_image
+from aecodec.picture.padding import crop, pad
 from aecodec.rate import DEFAULT_EFFORT, DEFAULT_QUALITY
 from aecodec.rounding import bits_per_square, round_latents, search, shifts
 from aecodec.weights import DEFAULT, Model, load_released, locate, released_name

@@ -17,7 +17,7 @@ from aecodec import AecodecError, FormatError, LimitError, ModelError, container
 from aecodec.codec import Codec, symbols_of_tiles
 from aecodec.hiding import count_hidden, sign_groups
 from aecodec.networks import Aec1, ModelConfig, network_input, with_halo, within
-from aecodec.picture import pad
+from aecodec.picture.padding import pad
 from aecodec.training.export import PRIORS, fit_tables
 from aecodec.weights import Model, save_model
 

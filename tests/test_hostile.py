@@ -51,7 +51,7 @@ def chunks(draw: st.DrawFn, width: int, height: int, tag: bytes) -> bytes:
         data = buffer.getvalue()
         cut = draw(mostly(st.just(0), *range(len(data))))
         data = data[:cut] + draw(blobs) + data[cut:] if cut else data
-    return tag + encode_varint(len(data)) + data + container._crc(tag + data)
+    return tag + encode_varint(len(data)) + data + container.crc(tag + data)
 
 
 @st.composite
@@ -80,8 +80,8 @@ def forged(draw: st.DrawFn) -> bytes:
         tags += [b"ALPH"] if flags & 1 else []
         extra = [draw(chunks(width, height, tag)) for tag in tags]
         out += encode_varint(draw(mostly(st.just(len(extra)), 0, 1, 64, 65, 2**35 - 1)))
-    out += container._crc(out) + b"".join(extra)
-    out += b"".join(tile + container._crc(tile) for tile in tiles)
+    out += container.crc(out) + b"".join(extra)
+    out += b"".join(tile + container.crc(tile) for tile in tiles)
     return out + draw(mostly(st.just(b""), b"\0"))
 
 
@@ -160,8 +160,8 @@ def with_model(data: bytes, codec: Codec) -> bytes:
         return data
     renamed = data[:start] + codec.model.id + data[start + 4 :]
     for end in range(start + 4, len(data) - 3):
-        if data[end : end + 4] == container._crc(data[:end]):
-            return renamed[:end] + container._crc(renamed[:end]) + renamed[end + 4 :]
+        if data[end : end + 4] == container.crc(data[:end]):
+            return renamed[:end] + container.crc(renamed[:end]) + renamed[end + 4 :]
     return renamed
 
 
@@ -185,9 +185,9 @@ def test_falsified_files(
     for place, value in changes:
         data[place % len(data)] = value
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(container._Cursor, "check", skip_checksum)
+        patched.setattr(container.Cursor, "check", skip_checksum)
         decode(limited_codec, bytes(data), suffix)
 
 
-def skip_checksum(cursor: container._Cursor, covered: bytes, what: str, start: int) -> None:
+def skip_checksum(cursor: container.Cursor, covered: bytes, what: str, start: int) -> None:
     cursor.take(container.CRC_BYTES, what)

@@ -14,7 +14,8 @@ from PIL import Image, ImageCms, features
 
 from aecodec import AecodecError
 from aecodec.errors import PictureWarning
-from aecodec.picture import crop, decode_alpha, encode_alpha, load, pad, save, to_image
+from aecodec.picture import decode_alpha, encode_alpha, load, save, to_image
+from aecodec.picture.padding import crop, pad
 
 
 @pytest.fixture

@@ -35,6 +35,6 @@ def one_input(data: bytes) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # of Pillow, about metadata
-    container._Cursor.check = skip_checksum  # type: ignore[method-assign]
+    container.Cursor.check = skip_checksum  # type: ignore[method-assign]
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
