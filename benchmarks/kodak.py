@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", help="a released model or a weights file")
-    parser.add_argument("--codecs", default="jpeg,webp,avif,avif444,aecodec,aecodec-effort0,aecodec-effort8")
+    parser.add_argument("--codecs", default="jpeg,webp,avif,avif-444,aecodec,aecodec@0,aecodec@8")
     parser.add_argument("--anchor", default="jpeg")
     parser.add_argument("--metric", default="psnr_rgb")
     parser.add_argument("--csv", type=Path, help="write the result of every picture and quality")

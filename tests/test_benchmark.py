@@ -6,7 +6,6 @@ import importlib.util
 import io
 import json
 import mmap
-import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,6 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import aecodec
 from aecodec.benchmark import codecs, curves, measure, memory, metrics, report
 from aecodec.benchmark.curves import Point
 from aecodec.benchmark.measure import Measurement, Photo
@@ -79,7 +77,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def options(small_weights: Path) -> list[str]:
-    return ["--codecs", ",".join(CODECS), "--qualities", str(QUALITIES), "--model", str(small_weights)]
+    metrics = ["--metrics", "psnr,psnr-y,ms-ssim,ssimulacra2"]  # butteraugli needs a program
+    return ["--codecs", ",".join(CODECS), "--qualities", str(QUALITIES), "--model", str(small_weights), *metrics]
 
 
 @pytest.fixture(scope="module")
@@ -182,12 +181,13 @@ def test_a_second_run_measures_nothing(
 
 
 def test_cached_results_are_of_the_same_code() -> None:
-    folder, imported = Path(aecodec.__file__).parent, {"codec"}
-    for name in codecs.CODING:
-        text = (folder / f"{name}.py").read_text()
-        imported.update(re.findall(r"^from aecodec\.(\w+) import", text, re.MULTILINE))
-        imported.update(", ".join(re.findall(r"^from aecodec import (.+)", text, re.MULTILINE)).split(", "))
-    assert imported - {"", "errors"} == set(codecs.CODING)
+    script = (
+        "import aecodec, sys; aecodec.Codec; print(*(m.__file__ for n, m in sys.modules.items() if n[:7] == 'aecodec'))"
+    )
+    imported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    files = {str(path) for path in codecs.coding_files()}
+    assert set(imported.split()) <= files
+    assert str(Path(codecs.__file__)) not in files
 
 
 def test_an_interrupted_run_continues(
@@ -315,8 +315,8 @@ def test_perceptual_metrics_order_pictures_and_refuse_those_too_small(album: Pat
 
 def test_a_metric_without_its_package_is_listed_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ssimulacra2" else name)
-    names, missing = metrics.available()
-    assert names == ["psnr_rgb", "psnr_y", "ms_ssim"]
+    names, missing = metrics.choose("psnr,ms-ssim,ssimulacra2")
+    assert names == ["psnr_rgb", "ms_ssim"]
     assert missing == {"ssimulacra2": "ssimulacra2 is not installed; pip install 'aecodec[bench]'"}
 
 
@@ -324,6 +324,7 @@ def test_a_metric_without_its_package_is_listed_as_missing(monkeypatch: pytest.M
     ("arguments", "message"),
     [
         (["--codecs", "jpeg,gif"], "no codec is called 'gif'"),
+        (["--metrics", "psnr,vmaf"], "no metric is called 'vmaf'; there are psnr, psnr-rgb, psnr-y, ms-ssim"),
         (["--codecs", "jpeg", "--anchor", "webp"], "the anchor 'webp' is not among the codecs jpeg"),
         (["--codecs", "jpeg", "--qualities", "few"], "write a number of points"),
         (["--codecs", "jpeg", "--qualities", "0"], "write a number of points"),
@@ -407,6 +408,41 @@ def test_a_picture_at_which_a_codec_fails_is_left_out_of_all_means() -> None:
     found = built(measurements, ["a", "b", "c"])
     assert found["excluded"]["psnr_rgb"] == {"b": "no score of webp at quality 30: it failed, or nothing differs"}
     assert [len(points) for points in found["curves"]["psnr_rgb"].values()] == [len(CURVE), len(CURVE)]
+
+
+@pytest.mark.skipif(shutil.which(metrics.BUTTERAUGLI) is None, reason="needs libjxl's program")
+def test_butteraugli_is_a_distance_that_grows_with_the_error(album: Path) -> None:
+    with Image.open(album / "colour.png") as picture:
+        original = np.asarray(picture)
+        jpegs = [np.asarray(Image.open(io.BytesIO(codecs._saved(picture, "JPEG", q)))) for q in (80, 40, 10)]
+    scores = [metrics.butteraugli(original, pixels) for pixels in (original, *jpegs)]
+    assert scores[0] == 0
+    assert scores == sorted(scores)
+    with pytest.raises(AecodecError, match="butteraugli_main"):
+        metrics.butteraugli(original, original[:100])
+
+
+def test_every_kind_of_avif_is_another_file() -> None:
+    image = Image.effect_noise((96, 96), 60).convert("RGB")
+    names = [name for name in codecs.MAKERS if name.startswith("avif")]
+    assert len({codecs.make(name).encode(image, 50) for name in names}) == len(names) == 5
+
+
+def test_a_summary_names_the_worst_picture_and_its_standard_error() -> None:
+    rates = {name: curves.BdRate(p, 0, 1) for name, p in (("a", -30.0), ("b", -10.0), ("c", 40.0))} | {"d": None}
+    found = curves.summary(rates)
+    assert found is not None
+    assert (found.mean, found.median, found.worst, found.pictures, found.total) == (0, -10, ("c", 40), 3, 4)
+    assert found.error == pytest.approx(20.82, abs=0.01)
+    assert curves.summary({"d": None}) is None
+
+
+def test_bd_rates_of_images_leave_out_points_that_cost_more_for_less() -> None:
+    jpeg = [taken("a", p.quality, p.bpp, p.score) for p in CURVE]
+    webp = [taken("a", p.quality, p.bpp / 2, p.score, "webp") for p in CURVE] + [taken("a", 70, 0.6, 33.0, "webp")]
+    (found,) = curves.bd_rates_of_images(jpeg + webp, "jpeg", "webp", "psnr_rgb", ["a"]).values()
+    assert found is not None
+    assert found.percent == pytest.approx(-50)
 
 
 LINUX = pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux tells a process's peak memory")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ import aecodec
 from aecodec.errors import AecodecError
 from aecodec.rate import DEFAULT_EFFORT
 
-# The modules on which aecodec's files and pixels depend: all that `Codec` imports but for the wording of errors.
-CODING = ("codec", "container", "entropy", "hiding", "integer", "networks", "picture", "rate", "rounding", "weights")
+# Parts of the package on which aecodec's files and pixels do not depend; all others do.
+NOT_CODING = ("archive", "benchmark", "cli", "training")
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,22 @@ class MissingCodec(AecodecError):
 
 
 def make(name: str, model: str | None = None) -> Peer:
-    """The codec called `name`; model: for aecodec, a released model or a weights file.
+    """The codec called `name`; model: for aecodec, a released model or a weights file where the name has none.
 
     Raises MissingCodec if it is not installed, AecodecError if there is no codec of that name or its model is unknown.
     """
     if name.startswith("compressai:"):
         return _compressai(name)
+    if ours := OURS.fullmatch(name):
+        return _aecodec(name, ours["model"] or model, int(ours["effort"] or DEFAULT_EFFORT))
     if name not in MAKERS:
-        known = ", ".join([*MAKERS, "compressai:ARCHITECTURE:FILES"])
+        known = ", ".join([*MAKERS, "aecodec[:MODEL][@EFFORT]", "compressai:ARCHITECTURE:FILES"])
         raise AecodecError(f"no codec is called {name!r}; there are {known}")
-    return MAKERS[name](model) if name in OURS else MAKERS[name]()
+    return MAKERS[name]()
+
+
+AVIF_SPEED = 6  # the default of libavif and Pillow
+AVIF_SLOW = 3
 
 
 def _jpeg(subsampling: str) -> Peer:
@@ -67,12 +74,12 @@ def _jpeg(subsampling: str) -> Peer:
         return _saved(image, "JPEG", quality, subsampling=subsampling, optimize=True)
 
     return Peer(
-        "jpeg" if subsampling == "4:2:0" else "jpeg444",
+        "jpeg" if subsampling == "4:2:0" else "jpeg-444",
         f"JPEG {subsampling}",
         _pillow("libjpeg-turbo", features.version_feature("libjpeg_turbo")),
         f"{subsampling}, optimize=True",
         "optimal Huffman tables cost next to no time and decode everywhere",
-        (5, 8, 12, 20, 30, 40, 50, 60, 70, 80, 88, 92),
+        (6, 12, 25, 45, 65, 82, 92),
         encode,
         _opened,
     )
@@ -85,32 +92,39 @@ def _webp() -> Peer:
         _pillow("libwebp", features.version_module("webp")),
         "lossy, method=6",
         "the slowest and best search; the format has only 4:2:0",
-        (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95),
+        (1, 10, 30, 55, 75, 88, 95),
         lambda image, quality: _saved(image, "WEBP", quality, method=6),
         _opened,
     )
 
 
-def _avif(subsampling: str) -> Peer:
+def _avif(name: str, subsampling: str, tune: str, speed: int, reason: str) -> Peer:
     plugin = _imported("PIL.AvifImagePlugin")  # since Pillow 11.3
+    options = {"speed": speed, "subsampling": subsampling, "advanced": {"tune": tune}, "max_threads": 1}
 
     def encode(image: Image.Image, quality: float) -> bytes:
-        return _saved(image, "AVIF", quality, speed=6, subsampling=subsampling, max_threads=1)
+        return _saved(image, "AVIF", quality, **options)
 
     plugin.DEFAULT_MAX_THREADS = 1  # of the decoder
+    library = _pillow("libavif", features.version_module("avif"))
+    try:
+        encode(Image.new("RGB", (16, 16)), 50)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise MissingCodec(f"this libavif does not know tune={tune}, as since 1.4: {error}") from error
     return Peer(
-        "avif" if subsampling == "4:2:0" else "avif444",
-        f"AVIF {subsampling}",
-        _pillow("libavif", features.version_module("avif")) + ", " + plugin._avif.codec_versions(),
-        f"{subsampling}, speed=6",
-        "the default effort of libavif and Pillow; slower settings gain a few percent for several times the time",
-        (8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 86, 91),
+        name,
+        f"AVIF {subsampling}, tune={tune}" + (f", speed {speed}" if speed != AVIF_SPEED else ""),
+        f"{library}, {plugin._avif.codec_versions()}",
+        f"{subsampling}, tune={tune}, speed={speed}",
+        reason,
+        # The same quality is a finer step with tune=psnr.
+        (10, 24, 38, 52, 64, 76, 88) if tune == "iq" else (6, 14, 26, 38, 50, 63, 80),
         encode,
         _opened,
     )
 
 
-def _aecodec(effort: int, reason: str, model: str | None) -> Peer:
+def _aecodec(name: str, model: str | None, effort: int) -> Peer:
     import torch
 
     from aecodec.codec import Codec
@@ -118,12 +132,12 @@ def _aecodec(effort: int, reason: str, model: str | None) -> Peer:
     torch.set_num_threads(1)
     codec = Codec(device="cpu", model=model)
     return Peer(
-        "aecodec" if effort == DEFAULT_EFFORT else f"aecodec-effort{effort}",
+        name,
         f"aecodec {codec.model.name}, effort {effort}",
         f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
         f"CPU, effort={effort}",
-        reason,
-        (1, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 100),
+        "the default" if effort == DEFAULT_EFFORT else "the fastest" if effort == 0 else "a longer search",
+        (10, 25, 40, 55, 70, 85, 98),
         partial(codec.compress, effort=effort),
         codec.decompress,
     )
@@ -141,7 +155,7 @@ def _mozjpeg() -> Peer:
         f"mozjpeg-lossless-optimization {version('mozjpeg-lossless-optimization')} after Pillow {PIL.__version__}",
         "4:2:0, progressive scans chosen by MozJPEG",
         "MozJPEG's search for scans, which changes no pixel; its trellis quantisation has no maintained Python package",
-        (5, 8, 12, 20, 30, 40, 50, 60, 70, 80, 88, 92),
+        (6, 12, 25, 45, 65, 82, 92),
         encode,
         _opened,
     )
@@ -161,9 +175,27 @@ def _jxl() -> Peer:
         f"{imagecodecs.jpegxl_version()} in imagecodecs {imagecodecs.__version__}",
         "effort=7",
         "libjxl's default; it aims at what people see, not at PSNR",
-        (5, 10, 20, 30, 40, 50, 60, 70, 80, 86, 90, 93),
+        (8, 20, 40, 60, 75, 86, 93),
         encode,
         lambda data: Image.fromarray(imagecodecs.jpegxl_decode(data, numthreads=1)),
+    )
+
+
+def _jpegli() -> Peer:
+    pyjpegli = _imported("pyjpegli")
+
+    def encode(image: Image.Image, quality: float) -> bytes:
+        return bytes(pyjpegli.encode(image.convert("RGB").tobytes(), *image.size, int(quality)))
+
+    return Peer(
+        "jpegli",
+        "JPEG by jpegli",
+        f"jpegli in pyjpegli {version('pyjpegli')}",
+        "its defaults: XYB off, adaptive quantisation, progressive",
+        "the best encoder of files that every JPEG decoder opens; it aims at what people see",
+        (6, 12, 25, 45, 65, 82, 92),
+        encode,
+        _opened,
     )
 
 
@@ -183,7 +215,7 @@ def _heic() -> Peer:
         f"{information['HEIF']}, libheif {information['libheif']} in pillow-heif {pillow_heif.__version__}",
         "4:2:0, preset slow",
         "libheif's defaults",
-        (5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60),
+        (8, 16, 25, 34, 43, 52, 60),
         encode,
         _opened,
     )
@@ -205,7 +237,7 @@ def _jp2() -> Peer:
         _pillow("OpenJPEG", features.version_codec("jpg_2000")),
         "irreversible 9/7 wavelet, colour transform, one layer",
         "the format's best for photographs by PSNR; the quality is the number of bits per pixel that it is told to use",
-        (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2, 1.5, 2, 2.5),
+        (0.1, 0.2, 0.35, 0.6, 1, 1.6, 2.5),
         encode,
         _opened,
     )
@@ -273,21 +305,36 @@ def _compressai(name: str) -> Peer:
     )
 
 
+DEFAULTS = "what Pillow and libavif do when nothing is asked for: tuned for SSIMULACRA2"
 MAKERS: dict[str, Callable[..., Peer]] = {
     "jpeg": lambda: _jpeg("4:2:0"),
-    "jpeg444": lambda: _jpeg("4:4:4"),
+    "jpeg-444": lambda: _jpeg("4:4:4"),
     "mozjpeg": _mozjpeg,
+    "jpegli": _jpegli,
     "jp2": _jp2,
     "webp": _webp,
     "heic": _heic,
     "jxl": _jxl,
-    "avif": lambda: _avif("4:2:0"),
-    "avif444": lambda: _avif("4:4:4"),
-    "aecodec": partial(_aecodec, DEFAULT_EFFORT, "the default"),
-    "aecodec-effort0": partial(_aecodec, 0, "without a search: the fastest"),
-    "aecodec-effort8": partial(_aecodec, 8, "most of what a search brings"),
+    "avif": lambda: _avif("avif", "4:2:0", "iq", AVIF_SPEED, DEFAULTS),
+    "avif-psnr": lambda: _avif("avif-psnr", "4:2:0", "psnr", AVIF_SPEED, "judged by PSNR, AVIF has to be asked for it"),
+    "avif-444": lambda: _avif("avif-444", "4:4:4", "iq", AVIF_SPEED, "colour at full resolution, tuned for the eye"),
+    "avif-444-psnr": lambda: _avif("avif-444-psnr", "4:4:4", "psnr", AVIF_SPEED, "the best of AVIF by PSNR-RGB"),
+    "avif-slow": lambda: _avif("avif-slow", "4:4:4", "iq", AVIF_SLOW, "what patience brings"),
 }
-OURS = tuple(name for name in MAKERS if name.startswith("aecodec"))  # those that can be given a model
+OURS = re.compile(r"aecodec(:(?P<model>[^@]+))?(@(?P<effort>\d+))?")
+DEFAULT = (
+    "jpeg",
+    "jpegli",
+    "webp",
+    "heic",
+    "jxl",
+    "avif",
+    "avif-psnr",
+    "avif-444",
+    "avif-444-psnr",
+    "aecodec",
+    "aecodec@0",
+)
 
 
 def _saved(image: Image.Image, kind: str, quality: float, **options: object) -> bytes:
@@ -316,6 +363,12 @@ def _imported(module: str, install: str = "'aecodec[bench]'") -> Any:
 
 
 def _code_checksum() -> str:
-    """Of the modules `CODING`: results of other code are not this codec's results."""
+    """Of all modules but `NOT_CODING`: results of other code are not this codec's results."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in coding_files())).hexdigest()[:8]
+
+
+def coding_files() -> list[Path]:
+    """The modules on which aecodec's files and pixels may depend."""
     folder = Path(aecodec.__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in CODING)).hexdigest()[:8]
+    files = {path.relative_to(folder): path for path in folder.rglob("*.py")}
+    return [files[path] for path in sorted(files) if path.with_suffix("").parts[0] not in NOT_CODING]

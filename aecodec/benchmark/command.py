@@ -43,7 +43,12 @@ class _Qualities(click.ParamType):
     "--codecs",
     "names",
     metavar="NAME,NAME",
-    help="Default: all that can be used here but for CompressAI's, which need weights: compressai:ARCHITECTURE:FILES.",
+    help="Default: what people use. Others: aecodec:MODEL@EFFORT, compressai:ARCHITECTURE:FILES, see the documentation.",
+)
+@click.option(
+    "--metrics",
+    metavar="NAME,NAME",
+    help="Of psnr, psnr-y, ms-ssim, ssimulacra2 and butteraugli; default: all but psnr-y.",
 )
 @click.option(
     "--qualities",
@@ -58,6 +63,7 @@ def benchmark(
     photos: Sequence[Path],
     output: Path,
     names: str | None,
+    metrics: str | None,
     qualities: int | list[float] | None,
     jobs: int,
     anchor: str | None,
@@ -68,7 +74,7 @@ def benchmark(
     What is measured once is kept; after an interruption the same command continues.
     """
     try:
-        problems = _benchmark(photos, output, names, qualities, jobs, anchor, model)
+        problems = _benchmark(photos, output, names, metrics, qualities, jobs, anchor, model)
     except KeyboardInterrupt:
         click.echo("aecodec: interrupted; what is measured stays, the same command continues", err=True)
         raise SystemExit(130) from None
@@ -87,6 +93,7 @@ def _benchmark(
     inputs: Sequence[Path],
     output: Path,
     names: str | None,
+    wanted: str | None,
     qualities: int | list[float] | None,
     jobs: int,
     anchor: str | None,
@@ -99,8 +106,10 @@ def _benchmark(
     from aecodec.benchmark.measure import cache_folder, find_photos, measure
 
     peers: list[Peer] = []
-    scores, missing = metrics.available()
-    for name in dict.fromkeys(names.split(",") if names else codecs.MAKERS):
+    scores, missing = metrics.choose(wanted)
+    if not scores:
+        raise AecodecError("; ".join(missing.values()))
+    for name in dict.fromkeys(names.split(",") if names else codecs.DEFAULT):
         try:
             peers.append(codecs.make(name, model))
         except codecs.MissingCodec as error:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from aecodec.benchmark.measure import Measurement
+from aecodec.benchmark.metrics import DISTANCES
 
 SMALLEST = 64  # pictures with a side below so many pixels stay out of the means: file headers decide their rate
-INTERPOLATION = "akima"  # of log10(rate) over quality; what the `bjontegaard` package recommends
+INTERPOLATION = "pchip"  # of log10(rate) over quality: monotone between monotone points, however few there are
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class BdRate:
 
 def curve(measurements: Sequence[Measurement], codec: str, metric: str, images: Sequence[str]) -> Curve:
     """The mean curve of a codec. Qualities that failed for one of the images are left out, so that all points are
-    means over the same images. MS-SSIM becomes dB, see `decibels`."""
+    means over the same images. MS-SSIM becomes dB, see `decibels`, and distances become negative: more is better."""
     points = []
     wanted = set(images)
     chosen = [m for m in measurements if m.codec == codec and m.image in wanted]
@@ -50,6 +52,8 @@ def curve(measurements: Sequence[Measurement], codec: str, metric: str, images: 
                 if score >= 1:
                     continue  # rounded from what lies just below
                 score = decibels(score)
+            elif metric in DISTANCES:
+                score = -score
             points.append(Point(quality, math.fsum(m.bpp for m in here) / len(here), score))
     return points
 
@@ -96,12 +100,55 @@ def bd_rate(anchor: Curve, test: Curve) -> BdRate | None:
 def bd_rates_of_images(
     measurements: Sequence[Measurement], anchor: str, test: str, metric: str, images: Sequence[str]
 ) -> Mapping[str, BdRate | None]:
-    """The BD-rate of each image by itself."""
+    """The BD-rate of each image by itself. Points that cost more and are no better than another are left out: metrics
+    of the eye are noisy on single images."""
     own: dict[str, list[Measurement]] = {image: [] for image in images}
     for measurement in measurements:
         if measurement.image in own:
             own[measurement.image].append(measurement)
     return {
-        image: bd_rate(curve(of_image, anchor, metric, [image]), curve(of_image, test, metric, [image]))
+        image: bd_rate(
+            _improving(curve(of_image, anchor, metric, [image])), _improving(curve(of_image, test, metric, [image]))
+        )
         for image, of_image in own.items()
     }
+
+
+def _improving(points: Curve) -> Curve:
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: p.bpp):
+        if not kept or (point.bpp > kept[-1].bpp and point.score > kept[-1].score):
+            kept.append(point)
+    return kept
+
+
+@dataclass(frozen=True)
+class Summary:
+    """BD-rates of pictures of one kind, in percent. error: standard error of the mean, None of a single picture.
+    worst: the picture with the highest, and its percent. pictures: how many have one, of `total`."""
+
+    mean: float
+    error: float | None
+    median: float
+    worst: tuple[str, float]
+    best: tuple[str, float]
+    pictures: int
+    total: int
+
+
+def summary(rates: Mapping[str, BdRate | None]) -> Summary | None:
+    """None if no picture has a BD-rate."""
+    found = {image: rate.percent for image, rate in rates.items() if rate}
+    if not found:
+        return None
+    percents = list(found.values())
+    worst, best = max(found, key=found.__getitem__), min(found, key=found.__getitem__)
+    return Summary(
+        statistics.fmean(percents),
+        statistics.stdev(percents) / math.sqrt(len(percents)) if len(percents) > 1 else None,
+        statistics.median(percents),
+        (worst, found[worst]),
+        (best, found[best]),
+        len(percents),
+        len(rates),
+    )

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from aecodec.errors import AecodecError
+
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
 
 PACKAGES = {"ms_ssim": "pytorch-msssim", "ssimulacra2": "ssimulacra2"}  # of the optional metrics
+BUTTERAUGLI = "butteraugli_main"  # a program of libjxl's
 SMALLEST_SIDES = {"ms_ssim": 161, "ssimulacra2": 225}  # pixels; below, a metric's scales do not fit
 
 
@@ -56,16 +63,52 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     return float(compute_ssimulacra2(*files))
 
 
+def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
+    """Butteraugli's distance, 3-norm over the picture, on a screen of 80 nits: 0 where nothing differs, 1 is just
+    noticeable. Raises AecodecError if libjxl's program fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("original.png", "decoded.png")]
+        for file, pixels in zip(files, (original, decoded), strict=True):
+            Image.fromarray(pixels).save(file, compress_level=1)
+        done = subprocess.run([BUTTERAUGLI, *files, "--pnorm", "3"], capture_output=True, text=True)
+    _, found, norm = done.stdout.partition("3-norm:")
+    if done.returncode or not found:
+        raise AecodecError(f"{BUTTERAUGLI}: {done.stderr.strip() or 'no result'}")
+    return float(norm.split()[0])
+
+
 # None where a metric says nothing of a picture: it is too small, or came back unchanged.
 Metric = Callable[[Pixels, Pixels], "float | None"]
-METRICS: Mapping[str, Metric] = {"psnr_rgb": psnr_rgb, "psnr_y": psnr_y, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}
+METRICS: Mapping[str, Metric] = {
+    "psnr_rgb": psnr_rgb,
+    "psnr_y": psnr_y,
+    "ms_ssim": ms_ssim,
+    "ssimulacra2": ssimulacra2,
+    "butteraugli": butteraugli,
+}
+DEFAULT = ("psnr_rgb", "ms_ssim", "ssimulacra2", "butteraugli")  # measured where nothing else is asked for
+DISTANCES = ("butteraugli",)  # metrics that are smaller where pictures are better
 
 
-def available() -> tuple[list[str], dict[str, str]]:
-    """The metrics that can be measured here, and why others cannot."""
+def choose(names: str | None) -> tuple[list[str], dict[str, str]]:
+    """The metrics that are to be measured, in order, and why others of them cannot be.
+
+    names: with commas, as in `METRICS` or on the command line ("psnr,ms-ssim"); None for `DEFAULT`. Raises
+    AecodecError if there is no metric of a name.
+    """
+    wanted = [_known(name.strip()) for name in names.split(",")] if names else list(DEFAULT)
     missing = {
         name: f"{package} is not installed; pip install 'aecodec[bench]'"
         for name, package in PACKAGES.items()
-        if not importlib.util.find_spec(package.replace("-", "_"))
+        if name in wanted and not importlib.util.find_spec(package.replace("-", "_"))
     }
-    return [name for name in METRICS if name not in missing], missing
+    if "butteraugli" in wanted and not shutil.which(BUTTERAUGLI):
+        missing["butteraugli"] = f"{BUTTERAUGLI} is not installed; it is in Debian's libjxl-devtools"
+    return [name for name in dict.fromkeys(wanted) if name not in missing], missing
+
+
+def _known(name: str) -> str:
+    key = {"psnr": "psnr_rgb"}.get(name, name.replace("-", "_"))
+    if key not in METRICS:
+        raise AecodecError(f"no metric is called {name!r}; there are psnr, {', '.join(METRICS).replace('_', '-')}")
+    return key

@@ -13,19 +13,19 @@ from aecodec.files import write_atomically
 # Okabe and Ito's colours, which colour-blind people can tell apart; aecodec's is the strongest.
 COLOURS = {
     "aecodec": "#d55e00",
-    "aecodec-effort0": "#d55e00",
-    "aecodec-effort8": "#d55e00",
+    "aecodec@0": "#d55e00",
+    "aecodec@8": "#d55e00",
     "jpeg": "#56b4e9",
-    "jpeg444": "#56b4e9",
+    "jpeg-444": "#56b4e9",
     "mozjpeg": "#999933",
     "jp2": "#a6761d",
     "webp": "#009e73",
     "heic": "#cc79a7",
     "jxl": "#7f6bd6",
     "avif": "#0072b2",
-    "avif444": "#0072b2",
+    "avif-444": "#0072b2",
 }
-LINES = {"aecodec-effort0": ":", "aecodec-effort8": "--", "jpeg444": "--", "avif444": "--"}  # the others are solid
+LINES = {"aecodec@0": ":", "aecodec@8": "--", "jpeg-444": "--", "avif-444": "--"}  # the others are solid
 LABELS = {
     "psnr_rgb": "PSNR (RGB), dB",
     "psnr_y": "PSNR (luma), dB",
