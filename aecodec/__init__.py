@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aecodec.codec import Codec, Region
     from aecodec.picture import Source
-    from aecodec.shards import Archive
+    from aecodec.archive.reader import Archive
 
 __version__ = "0.1.0"
 __all__ = [
@@ -53,8 +53,8 @@ def decompress(data: bytes, region: Region | None = None) -> Image.Image:
 
 
 def open_archive(path: str | Path, device: str = "auto", model: str | Path | None = None) -> Archive:
-    """An archive, to be read as a mapping from names. See `shards.Archive`; `archive.create` makes one."""
-    from aecodec.shards import Archive
+    """An archive, to be read as a mapping from names. See `archive.Archive`; `archive.create` makes one."""
+    from aecodec.archive.reader import Archive
 
     return Archive(path, device, model)
 

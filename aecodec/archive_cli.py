@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from tqdm import tqdm
 
+from aecodec.archive.manifest import PICTURE
+from aecodec.archive.reader import Archive
 from aecodec.errors import AecodecError
 from aecodec.options import AS_JSON, DEVICE, EFFORT, MODEL
-from aecodec.shards import PICTURE, Archive
 
 if TYPE_CHECKING:
-    from aecodec.archive_create import Report
+    from aecodec.archive.flow import Report
 
 LOG_EVERY = 10.0  # seconds between lines of progress where there is no terminal
 

@@ -22,7 +22,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 import aecodec
-from aecodec import archive, archive_create, shards, storage
+from aecodec import archive
+from aecodec.archive import flow, sources, storage
+from aecodec.archive.manifest import MANIFEST, ORIGINAL, OTHER, PICTURE
 from aecodec.cli import main
 from aecodec.codec import Codec
 from aecodec.errors import AecodecError, FormatError
@@ -60,7 +62,7 @@ def collection(tmp_path: Path, photo: np.ndarray) -> Path:
     (root / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
     (root / "notes.txt").write_text("sunny")
     (root / "beach.png.aec").write_bytes(b"in the way")
-    (root / shards.MANIFEST).write_text("in the way")
+    (root / MANIFEST).write_text("in the way")
     (root / "nothing.bin").touch()
     (root / "empty" / "folder").mkdir(parents=True)
     os.utime(root / "beach.png", ns=(1_500_000_000_123_456_789,) * 2)
@@ -74,7 +76,7 @@ def exif_bytes() -> bytes:
 
 
 ORIGINALS = {"sixteen.png", "cmyk.jpg", "moving.gif"}
-NOT_PICTURES = {"truncated.jpg", "phone.heic", "notes.txt", "beach.png.aec", shards.MANIFEST, "nothing.bin"}
+NOT_PICTURES = {"truncated.jpg", "phone.heic", "notes.txt", "beach.png.aec", MANIFEST, "nothing.bin"}
 PICTURES = {
     "alpha.png",
     "beach copy.png",
@@ -111,9 +113,9 @@ def test_everything_in_a_folder_comes_back(
     opened = aecodec.open_archive(tmp_path / "arc", "cpu", small_weights)
     assert len(opened.shards) > 2
     assert set(opened) == {*before, "empty/folder/"}
-    assert names_of(opened, shards.PICTURE) == PICTURES
-    assert names_of(opened, shards.ORIGINAL) == ORIGINALS
-    assert names_of(opened, shards.OTHER) == NOT_PICTURES
+    assert names_of(opened, PICTURE) == PICTURES
+    assert names_of(opened, ORIGINAL) == ORIGINALS
+    assert names_of(opened, OTHER) == NOT_PICTURES
 
     out = tmp_path / "out"
     assert archive.extract(opened, out).problems == []
@@ -143,8 +145,8 @@ def test_zip_tools_read_shards(collection: Path, tmp_path: Path, options: dict[s
         assert opened.getinfo("beach.png.1.aec").date_time == (2017, 7, 14, 2, 40, 0)
         assert codec.decompress(opened.read("旅行/東京.png.aec")).size == (144, 96)
         assert opened.read("beach.png.aec") == b"in the way"
-        listed = {r["name"]: r for r in json.loads(opened.read(shards.MANIFEST))["files"]}
-    assert {"empty/folder/", "notes.txt", "Urlaub/Größe.png.aec", shards.MANIFEST} <= members
+        listed = {r["name"]: r for r in json.loads(opened.read(MANIFEST))["files"]}
+    assert {"empty/folder/", "notes.txt", "Urlaub/Größe.png.aec", MANIFEST} <= members
     record = listed["beach.png"]
     assert record["bpp"] == pytest.approx(8 * record["stored"] / (144 * 96), abs=1e-3)
     assert 20 < record["psnr"] < 60
@@ -200,10 +202,10 @@ def test_pictures_that_would_be_worse_or_larger_are_kept(
     between = (anyway["rough.png"].record.psnr + anyway["photo.png"].record.psnr) / 2
     archive.create(tmp_path / "in", tmp_path / "arc", 95, min_psnr=between, **options)
     opened = archive.Archive(tmp_path / "arc")
-    reasons = {name: item.record.reason for name, item in opened.items() if item.record.kind == shards.ORIGINAL}
+    reasons = {name: item.record.reason for name, item in opened.items() if item.record.kind == ORIGINAL}
     assert reasons.keys() == {"rough.png", "tiny.webp"}
     assert "dB" in reasons["rough.png"]
-    assert anyway["rough.png"].record.kind == shards.PICTURE
+    assert anyway["rough.png"].record.kind == PICTURE
     assert "bytes" in reasons["tiny.webp"]
     assert opened["tiny.webp"].read() == (tmp_path / "in" / "tiny.webp").read_bytes()
 
@@ -220,7 +222,7 @@ def test_every_picture_gets_the_psnr_or_the_bits_asked_for(
     for item in archive.Archive(tmp_path / "bpp").values():
         assert 0.776 <= item.record.bpp <= 0.8
     archive.create(tmp_path / "in", tmp_path / "best", psnr=60, others="skip", **options)
-    assert {item.record.kind for item in archive.Archive(tmp_path / "best").values()} == {shards.ORIGINAL}
+    assert {item.record.kind for item in archive.Archive(tmp_path / "best").values()} == {ORIGINAL}
     with pytest.raises(AecodecError, match="contradict"):
         archive.create(tmp_path / "in", tmp_path / "both", 50, psnr=20, **options)
 
@@ -233,7 +235,7 @@ def test_aec_files_are_not_compressed_again(
     source.write_bytes(codec.compress(photo, 90))
     archive.create(tmp_path / "in", tmp_path / "arc", 10, **options)
     item = archive.Archive(tmp_path / "arc")["old.aec"]
-    assert item.record.kind == shards.ORIGINAL
+    assert item.record.kind == ORIGINAL
     assert item.read() == source.read_bytes()
 
 
@@ -281,7 +283,7 @@ def test_sources_that_cannot_be_read_are_named_and_tried_again(
     report = archive.create(collection, tmp_path / "arc", **options)
     assert {name for name, _ in report.problems} == {"linked", "pipe", "\\udcff.png"}
     opened = archive.Archive(tmp_path / "arc")
-    assert opened["beach.png"].record.kind == opened["dangling.png"].record.kind == shards.PICTURE
+    assert opened["beach.png"].record.kind == opened["dangling.png"].record.kind == PICTURE
     assert "beach.png" not in opened.missing
 
 
@@ -305,8 +307,8 @@ def test_a_full_disk_leaves_finished_shards_and_no_half_one(
 def test_large_files_are_copied_piece_by_piece_and_dropped_if_they_change(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_create, "STREAMED", 1000)
-    monkeypatch.setattr(shards, "CHUNK", 512)
+    monkeypatch.setattr(sources, "STREAMED", 1000)
+    monkeypatch.setattr(sources, "CHUNK", 512)
     source = tmp_path / "in"
     source.mkdir()
     for name in ("a.mov", "b.mov", "c.mov"):
@@ -329,7 +331,7 @@ def test_large_files_are_copied_piece_by_piece_and_dropped_if_they_change(
     assert archive.verify(opened).problems == []
     with zipfile.ZipFile(tmp_path / "arc" / "00000.zip") as shard:
         assert shard.testzip() is None
-        assert shard.namelist() == ["a.mov", "c.mov", shards.MANIFEST]
+        assert shard.namelist() == ["a.mov", "c.mov", MANIFEST]
 
 
 def test_an_archive_only_grows(collection: Path, tmp_path: Path, options: dict[str, Any], photo: np.ndarray) -> None:
@@ -413,8 +415,8 @@ def test_deep_verification_finds_pictures_that_decode_to_others(
 
     # Of another picture of the same size, with correct checksums everywhere.
     with zipfile.ZipFile(path) as shard:
-        manifest = json.loads(shard.read(shards.MANIFEST))
-        members = {info: shard.read(info) for info in shard.infolist() if info.filename != shards.MANIFEST}
+        manifest = json.loads(shard.read(MANIFEST))
+        members = {info: shard.read(info) for info in shard.infolist() if info.filename != MANIFEST}
     by_name = {record["name"]: record for record in manifest["files"]}
     for field in ("member", "stored"):
         by_name["beach.png"][field] = by_name["Urlaub/Größe.png"][field]
@@ -422,7 +424,7 @@ def test_deep_verification_finds_pictures_that_decode_to_others(
     with zipfile.ZipFile(path, "w") as shard:
         for info, data in members.items():
             shard.writestr(info, data)
-        shard.writestr(shards.MANIFEST, json.dumps(manifest))
+        shard.writestr(MANIFEST, json.dumps(manifest))
     assert archive.verify(path).problems == []
     assert [name for name, _ in archive.verify(path, deep=True, **codec_options).problems] == ["beach.png"]
     problems = dict(archive.verify(path, deep=True, source=collection, **codec_options).problems)
@@ -435,8 +437,8 @@ def test_extraction_stays_in_its_folder_and_overwrites_nothing(
     path = tmp_path / "all.zip"
     archive.create(collection, path, **options)
     with zipfile.ZipFile(path) as shard:
-        manifest = shard.read(shards.MANIFEST).decode()
-        members = {info: shard.read(info) for info in shard.infolist() if info.filename != shards.MANIFEST}
+        manifest = shard.read(MANIFEST).decode()
+        members = {info: shard.read(info) for info in shard.infolist() if info.filename != MANIFEST}
     hostile = json.loads(manifest)
     for record in hostile["files"]:
         record["name"] = {"notes.txt": "../evil.txt", "phone.heic": "/tmp/evil.heic"}.get(
@@ -445,7 +447,7 @@ def test_extraction_stays_in_its_folder_and_overwrites_nothing(
     with zipfile.ZipFile(tmp_path / "hostile.zip", "w") as shard:
         for info, data in members.items():
             shard.writestr(info, data)
-        shard.writestr(shards.MANIFEST, json.dumps(hostile))
+        shard.writestr(MANIFEST, json.dumps(hostile))
     out = tmp_path / "deep" / "out"
     report = archive.extract(tmp_path / "hostile.zip", out, "*evil*")
     assert {reason for _, reason in report.problems} == {"its name leads out of the folder"}
@@ -490,7 +492,7 @@ def test_only_the_picture_that_fails_in_a_batch_is_left_out(
     monkeypatch.setattr(Codec, "compress_batch", failing)
     archive.create(collection, tmp_path / "arc", **options)
     opened = archive.Archive(tmp_path / "arc")
-    assert names_of(opened, shards.PICTURE) == PICTURES - {"alpha.png"}
+    assert names_of(opened, PICTURE) == PICTURES - {"alpha.png"}
     assert opened["alpha.png"].read() == (collection / "alpha.png").read_bytes()
 
 
@@ -509,7 +511,7 @@ def test_what_waits_is_bounded_and_in_order() -> None:
     results = []
     price = 10**6
     with ThreadPoolExecutor(4) as pool:
-        for result in archive_create.ahead(pool, work, items(), lambda _: price, 10 * price):
+        for result in flow.ahead(pool, work, items(), lambda _: price, 10 * price):
             most = max(most, len(begun) - len(results))
             results.append(result)
     assert results == list(range(200))
@@ -594,3 +596,15 @@ def test_command_line(collection: Path, tmp_path: Path, small_weights: Path) -> 
     (arc / "00000.zip").write_bytes(b"")
     assert "00000.zip" in run("verify", arc, code=1).stderr
     assert run("list", tmp_path / "nowhere", code=1).stderr == f"aecodec: {tmp_path / 'nowhere'}: no archive here\n"
+
+
+def test_archives_of_the_first_format_still_open(tmp_path: Path) -> None:
+    old = Path(__file__).parent / "archives" / "v1"
+    opened = aecodec.open_archive(old, "cpu")
+    assert names_of(opened, PICTURE) == {"beach.png", "grey.png", "Größe/海.png"}
+    assert set(opened) == {*names_of(opened, PICTURE), "moving.gif", "notes.txt", "nothing.bin", "empty/"}
+    assert archive.verify(opened, deep=True).problems == []
+    assert archive.extract(opened, tmp_path / "out").problems == []
+    assert (tmp_path / "out" / "notes.txt").read_text() == "sunny\n"
+    assert opened["beach.png"].image().size == (64, 48)
+    assert b"a description" in opened["beach.png"].metadata()["exif"]

@@ -1,0 +1,37 @@
+"""Archives of whole photo collections: create, append, extract, verify, and a data set for training."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aecodec.archive.creating import append, create
+    from aecodec.archive.dataset import ArchiveDataset
+    from aecodec.archive.extracting import extract
+    from aecodec.archive.flow import Report
+    from aecodec.archive.manifest import Record
+    from aecodec.archive.reader import Archive, Item
+    from aecodec.archive.verifying import verify
+
+__all__ = ["Archive", "ArchiveDataset", "Item", "Record", "Report", "append", "create", "extract", "verify"]
+_ROOMS = {
+    "Archive": "reader",
+    "ArchiveDataset": "dataset",
+    "Item": "reader",
+    "Record": "manifest",
+    "Report": "flow",
+    "append": "creating",
+    "create": "creating",
+    "extract": "extracting",
+    "verify": "verifying",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Listing an archive needs no torch, which takes a second to import.
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,54 @@
+"""Making shards on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from aecodec.archive.flow import Report
+from aecodec.archive.manifest import FAILED
+from aecodec.archive.writer import Settings, Shard, make_shard
+from aecodec.errors import AecodecError
+
+RETRIES = 3  # of a shard that failed on a cluster
+
+
+def make_shards(
+    jobs: Sequence[Shard], settings: Settings, address: str | None, report: Report, advanced: Callable[[], None]
+) -> None:
+    """One task for each shard; the reports of the tasks are added to the report."""
+    try:
+        import ray
+    except ImportError as error:
+        raise AecodecError("engine ray needs Ray: pip install 'aecodec[archive]'") from error
+    ours = not ray.is_initialized()
+    if ours:
+        options = {"address": address} if address else {"address": "local", "include_dashboard": False}
+        ray.init(**options, log_to_driver=False)
+    try:
+        resources = ray.cluster_resources()
+        task = ray.remote(make_shard).options(
+            num_cpus=min(settings.workers, int(resources["CPU"])),
+            num_gpus=1 if settings.device != "cpu" and resources.get("GPU") else 0,
+            max_retries=RETRIES,
+            retry_exceptions=True,
+        )
+        waiting = {task.remote(job, settings): job for job in jobs}
+        while waiting:
+            done = ray.wait(list(waiting))[0][0]
+            job = waiting.pop(done)
+            try:
+                part = ray.get(done)
+            except ray.exceptions.RayError as error:
+                report.counts[FAILED] += len(job.entries)
+                report.problems.append((job.name, f"shard failed {RETRIES + 1} times: {str(error).splitlines()[-1]}"))
+            else:
+                report.counts += part.counts
+                report.problems += part.problems
+                report.bytes_in += part.bytes_in
+                report.bytes_out += part.bytes_out
+                report.pixels += part.pixels
+                report.codec_seconds += part.codec_seconds
+            advanced()
+    finally:
+        if ours:
+            ray.shutdown()

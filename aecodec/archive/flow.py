@@ -1,0 +1,109 @@
+"""Work that flows: read ahead in threads, in batches through the codec, in order, within bounds of memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from aecodec.archive.manifest import Record
+from aecodec.errors import AecodecError
+
+PRESENT = "present"  # counted in reports: the archive held it already
+DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
+BATCH_PIXELS = 2**24  # pictures that are handed to the codec together have about so many pixels
+BATCH_FILES = 256
+READ_AHEAD = 2**26  # bytes of files that are read and wait
+DECODE_AHEAD = 2**28  # bytes of decoded pictures that wait, before the network and after it
+FILE_COST = 2**14  # bytes that every file counts at least, so that small ones do not wait by the thousand
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class Report:
+    """What was done, so far or in all.
+
+    counts: files of each kind, see `shards`, and "present", those that the archive held already. problems: (name,
+    reason). bytes_total: of all sources there are to do. bytes_in, bytes_out: of those done, and of what was made of
+    them. pixels: that were compressed or decoded. seconds: in all; codec_seconds: in the codec.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    bytes_total: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    pixels: int = 0
+    seconds: float = 0.0
+    codec_seconds: float = 0.0
+
+
+Progress = Callable[[Report], None]
+
+
+def ahead(
+    pool: Executor, function: Callable[[T], R], items: Iterable[T], cost: Callable[[T], int], limit: int
+) -> Iterator[R]:
+    """function(item) of every item, in order, computed ahead by the pool.
+
+    As long as what is ahead costs less than the limit, two items are begun for each that is taken: the first result
+    does not have to wait for the others, and the pool soon has enough to do.
+    """
+    remaining = iter(items)
+    waiting: deque[tuple[int, Future[R]]] = deque()
+    total = 0
+    while True:
+        for _ in range(2):
+            if total < limit and (item := next(remaining, None)) is not None:
+                price = cost(item) + FILE_COST
+                waiting.append((price, pool.submit(function, item)))
+                total += price
+        if not waiting:
+            return
+        price, future = waiting.popleft()
+        yield future.result()
+        total -= price
+
+
+def batches(items: Iterable[T], record_of: Callable[[T], Record]) -> Iterator[list[T]]:
+    """Items that go to the codec together, in order. They follow from the items alone, not from timing, because the
+    encoder's last bits may depend on the batch."""
+    batch: list[T] = []
+    pixels = 0
+    for item in items:
+        batch.append(item)
+        pixels += record_of(item).width * record_of(item).height
+        if pixels >= BATCH_PIXELS or len(batch) == BATCH_FILES:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
+def through_codec(
+    function: Callable[[Sequence[T]], Sequence[R]], inputs: Sequence[T], report: Report
+) -> list[R | Exception]:
+    """The results of a batch; if it fails, those of one after the other, so that only the culprit fails."""
+    started = time.monotonic()
+    try:
+        results: list[R | Exception] = [*function(inputs)] if inputs else []
+    except (AecodecError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # so torch reports a lack of memory
+            raise
+        results = [error] if len(inputs) == 1 else []
+    report.codec_seconds += time.monotonic() - started
+    if len(results) < len(inputs):
+        return [result for one in inputs for result in through_codec(function, [one], report)]
+    return results
+
+
+def reason_of(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,97 @@
+"""Going through the items of an archive: fetched ahead, decoded in batches, finished in order."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from aecodec.archive.flow import (
+    DECODE_AHEAD,
+    DEFAULT_WORKERS,
+    READ_AHEAD,
+    Progress,
+    Report,
+    ahead,
+    batches,
+    reason_of,
+    through_codec,
+)
+from aecodec.archive.manifest import FAILED, FOLDER, PICTURE
+from aecodec.archive.reader import Archive, Item
+from aecodec.codec import Codec
+from aecodec.errors import AecodecError
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An item read from an archive. data: of a compressed picture, if it is to be decoded or written as it is."""
+
+    item: Item
+    data: bytes | None = None
+    error: str = ""
+    image: Image.Image | None = None
+
+
+def _fetched_bytes(fetched: Fetched) -> int:
+    width, height = fetched.item.size
+    return len(fetched.data or b"") + (4 * width * height if fetched.image is not None else 0)
+
+
+def _with_images(codec: Codec, fetched: Iterable[Fetched], report: Report) -> Iterator[Fetched]:
+    """The same in the same order, with the pictures decoded."""
+    for batch in batches(fetched, lambda one: one.item.record):
+        files = [one.data for one in batch if one.data is not None]
+        results = iter(through_codec(codec.decompress_batch, files, report))
+        for one in batch:
+            if one.data is None:
+                yield one
+            elif isinstance(result := next(results), Exception):
+                yield replace(one, error=reason_of(result))
+            else:
+                yield replace(one, image=result)
+
+
+def verified(item: Item) -> Iterator[bytes]:
+    """The bytes of a file that was kept as it is. Raises AecodecError at their end if they are not the source's."""
+    digest = hashlib.sha256()
+    for chunk in item.chunks():
+        digest.update(chunk)
+        yield chunk
+    if item.record.kind != FOLDER and digest.hexdigest() != item.record.sha256:
+        raise AecodecError("damaged: is not the file that was archived (its SHA-256 is another)")
+
+
+def walk(
+    archive: Archive,
+    items: Sequence[Item],
+    fetch: Callable[[Item], Fetched],
+    finish: Callable[[Fetched], tuple[Fetched, int]],
+    decoding: bool,
+    workers: int | None,
+    progress: Progress | None,
+) -> Report:
+    """Fetches every item, decodes its picture if that is wanted, and finishes it; that returns the bytes written."""
+    started = time.monotonic()
+    report = Report(bytes_total=sum(item.record.stored for item in items))
+    with ThreadPoolExecutor(workers or DEFAULT_WORKERS) as pool:
+        fetched = ahead(pool, fetch, items, lambda item: item.record.stored, READ_AHEAD)
+        if decoding and any(item.record.kind == PICTURE for item in items):
+            fetched = _with_images(archive.codec, fetched, report)
+        for one, written in ahead(pool, finish, fetched, _fetched_bytes, DECODE_AHEAD):
+            record = one.item.record
+            report.counts[FAILED if one.error else record.kind] += 1
+            if one.error:
+                report.problems.append((record.name, one.error))
+            report.bytes_in += record.stored
+            report.bytes_out += written
+            if one.image is not None:
+                report.pixels += record.width * record.height
+            report.seconds = time.monotonic() - started
+            if progress is not None:
+                progress(report)
+    return report
