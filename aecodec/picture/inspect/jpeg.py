@@ -1,0 +1,184 @@
+"""JPEG, segment by segment: one picture, and what phones and cameras put around it."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
+
+SOI, EOI, SOS, DNL, COM = 0xD8, 0xD9, 0xDA, 0xDC, 0xFE
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame: what the picture is
+LAYOUT = FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, DNL}  # tables and sizes: how it is coded
+BARE = frozenset(range(0xD0, 0xD8)) | {0x01}  # markers without a length
+NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+EXIF, XMP, MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+ICC, MPF, PHOTOSHOP = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
+GAIN_MAP_MARKS = (b"hdrgm:Version", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
+FILM_MARKS = (b"MotionPhoto", b"MicroVideo", b"MotionPhoto_Data")
+
+
+@dataclass
+class _Found:
+    """What has been seen on the way through the segments."""
+
+    width: int = 0
+    height: int = 0
+    depth: int = 8
+    components: int = 0
+    scans: int = 0
+    metadata: list[Part] = field(default_factory=list)
+    unknown: list[Part] = field(default_factory=list)
+    icc: dict[int, bytes] = field(default_factory=dict)
+    icc_count: int = 0
+    more_xmp: dict[int, bytes] = field(default_factory=dict)
+    comments: list[bytes] = field(default_factory=list)
+    end: int | None = None
+
+
+def inspect_jpeg(reader: Reader) -> Contents:
+    found = _walk(reader)
+    if not found.scans or not found.components:
+        raise DamagedError("no picture between the segments")
+    metadata = found.metadata
+    if found.more_xmp:
+        whole = b"".join(data for _, data in sorted(found.more_xmp.items()))
+        metadata.append(Part("extended XMP", len(whole), whole))
+    if found.icc:
+        profile = b"".join(data for _, data in sorted(found.icc.items()))
+        complete = sorted(found.icc) == list(range(1, found.icc_count + 1))
+        metadata.append(Part("ICC profile" if complete else "broken ICC profile", len(profile), profile))
+    if found.comments:
+        metadata.append(Part("comment", sum(map(len, found.comments)), b"\n".join(found.comments)))
+    oddities, trailing = [], None
+    if found.end is None:
+        oddities.append("no end marker")
+    elif found.end < len(reader):
+        trailing = _trailing(reader, found)
+    samples = {1: "grey", 3: "RGB", 4: "CMYK"}.get(found.components, f"{found.components} components")
+    return Contents(
+        "JPEG",
+        found.width,
+        found.height,
+        bit_depth=found.depth,
+        samples=samples,
+        trailing=trailing,
+        metadata=tuple(metadata),
+        unknown=tuple(found.unknown),
+        oddities=tuple(oddities),
+    )
+
+
+def end_of_picture(data: bytes) -> int | None:
+    """Where the bytes of the first picture end, behind its end marker; None if it has none."""
+    return _walk(Reader(data)).end
+
+
+def _walk(reader: Reader) -> _Found:
+    found = _Found()
+    at = 2
+    while True:
+        while at + 1 < len(reader) and reader.number(at, 2) == 0xFFFF:
+            at += 1  # fill bytes
+        if at + 2 > len(reader):
+            return found
+        mark, marker = reader.bytes(at, 2)
+        if mark != 0xFF:
+            raise DamagedError(f"no marker where one should be, at byte {at}")
+        if marker == EOI:
+            found.end = at + 2
+            return found
+        if marker in BARE:
+            at += 2
+            continue
+        if marker == SOI:
+            raise DamagedError(f"a second picture inside of the first, at byte {at}")
+        length = reader.number(at + 2, 2)
+        segment = reader.bytes(at + 4, length - 2)
+        at += 2 + length
+        if marker == SOS:
+            found.scans += 1
+            following = NEXT_MARKER.search(reader.data, at)
+            if following is None:
+                return found
+            at = following.end() - 2
+        elif marker in FRAMES:
+            _frame(found, segment)
+        elif marker == COM:
+            found.comments.append(segment)
+        elif 0xE0 <= marker <= 0xEF:
+            _application(found, marker - 0xE0, segment)
+        elif marker not in LAYOUT:
+            found.unknown.append(Part(f"segment FF{marker:02X}", len(segment)))
+
+
+def _frame(found: _Found, segment: bytes) -> None:
+    if len(segment) < 6:
+        raise DamagedError("a frame header that is too short")
+    found.depth, found.height, found.width, found.components = struct.unpack(">BHHB", segment[:6])
+
+
+def _application(found: _Found, number: int, segment: bytes) -> None:
+    if number == 0 and segment.startswith(b"JFIF\0"):
+        unit, x, y = struct.unpack(">BHH", segment[7:12]) if len(segment) >= 12 else (0, 1, 1)
+        if unit:  # otherwise only the shape of the pixels, nearly always square
+            found.metadata.append(Part("resolution", 5, struct.pack(">BHH", unit, x, y)))
+        elif x != y:
+            found.metadata.append(Part("pixel aspect", 5, struct.pack(">BHH", unit, x, y)))
+        if len(segment) > 14:
+            found.metadata.append(Part("JFIF thumbnail", len(segment) - 14))
+    elif number == 0 and segment.startswith(b"JFXX\0"):
+        found.metadata.append(Part("JFIF thumbnail", len(segment)))
+    elif number == 1 and segment.startswith(EXIF):
+        again = any(part.name == "EXIF" for part in found.metadata)
+        data = segment if not again else segment[len(EXIF) :]
+        if again and not data.startswith((b"II*\0", b"MM\0*")):  # more than one segment holds: it goes on
+            first = next(part for part in found.metadata if part.name == "EXIF")
+            found.metadata[found.metadata.index(first)] = Part("EXIF", first.size + len(data), first.data + data)
+        else:
+            found.metadata.append(Part("second EXIF" if again else "EXIF", len(data), data))
+    elif number == 1 and segment.startswith(XMP):
+        again = any(part.name == "XMP" for part in found.metadata)
+        data = segment[len(XMP) :]
+        found.metadata.append(Part("second XMP" if again else "XMP", len(data), data))
+    elif number == 1 and segment.startswith(MORE_XMP) and len(segment) >= len(MORE_XMP) + 40:
+        head = len(MORE_XMP) + 32  # a hash of the whole
+        _, offset = struct.unpack(">II", segment[head : head + 8])
+        found.more_xmp[offset] = segment[head + 8 :]
+    elif number == 2 and segment.startswith(ICC) and len(segment) >= len(ICC) + 2:
+        found.icc[segment[len(ICC)]] = segment[len(ICC) + 2 :]
+        found.icc_count = segment[len(ICC) + 1]
+    elif number == 2 and segment.startswith(MPF):
+        found.metadata.append(Part("index of pictures", len(segment), segment[len(MPF) :]))
+    elif number == 2 and segment.startswith(b"urn:iso:std:iso:ts:21496"):
+        found.metadata.append(Part("gain map version", len(segment), segment))
+    elif number == 13 and segment.startswith(PHOTOSHOP):
+        found.metadata.append(Part("IPTC", len(segment) - len(PHOTOSHOP), segment[len(PHOTOSHOP) :]))
+    elif number == 14 and segment.startswith(b"Adobe"):
+        pass  # how the colours are coded
+    elif number == 12 and segment.startswith(b"Ducky"):
+        pass  # at what quality it was coded
+    else:
+        name = segment[:12].split(b"\0")[0].decode("ascii", "replace")
+        name = name if name.isprintable() else "?"
+        found.unknown.append(Part(f"APP{number} {name!r}", len(segment), segment))
+
+
+def _trailing(reader: Reader, found: _Found) -> Part | None:
+    """What follows the end of the picture, and what it is."""
+    assert found.end is not None
+    data = bytes(reader.data[found.end :])
+    if not data.strip(b"\0"):
+        return None  # padding
+    xmp = b"".join(part.data for part in found.metadata if part.name in ("XMP", "extended XMP"))
+    names = []
+    if any(mark in xmp or mark in data[: 2**16] for mark in GAIN_MAP_MARKS):
+        names.append("gain map")
+    elif any(part.name == "index of pictures" for part in found.metadata) and b"\xff\xd8\xff" in data:
+        names.append("further picture")
+    if data[4:8] == b"ftyp" or b"ftypmp4" in data or b"ftypisom" in data or any(mark in xmp for mark in FILM_MARKS):
+        names.append("film")
+    if b"GDepth:" in xmp or b"Depth" in xmp.partition(b"Container:Directory")[2]:
+        names.append("depth map")
+    return Part(" and ".join(names) or "bytes after the end", len(data), data)

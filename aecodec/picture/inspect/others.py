@@ -1,0 +1,240 @@
+"""Formats with little beside their pixels: WebP, GIF, BMP, PPM and its kin, SGI, TGA, QOI, icons, Photoshop."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
+
+WEBP_LAYOUT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
+PNM_TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([^\s#]+)")
+GIF_BLOCKS = {0xF9: "", 0xFE: "comment", 0x01: "text", 0xFF: "application"}
+
+
+def inspect_webp(reader: Reader) -> Contents:
+    end = 8 + int.from_bytes(reader.bytes(4, 4), "little")
+    if end > len(reader):
+        raise DamagedError(f"{len(reader)} bytes of {end}")
+    metadata, unknown, frames, alpha, width, height = [], [], 0, False, 0, 0
+    at = 12
+    while at + 8 <= end:
+        name, size = reader.bytes(at, 4), int.from_bytes(reader.bytes(at + 4, 4), "little")
+        data = reader.bytes(at + 8, size) if name != b"ANMF" else b""
+        if name in (b"EXIF", b"XMP ", b"ICCP"):
+            label = {b"EXIF": "EXIF", b"XMP ": "XMP", b"ICCP": "ICC profile"}[name]
+            metadata.append(Part(label, size, data))
+        elif name == b"ANMF":
+            frames += 1
+        elif name == b"VP8X":
+            alpha = bool(data[0] & 0x10)
+            width, height = (int.from_bytes(data[k : k + 3], "little") + 1 for k in (4, 7))
+        elif name == b"VP8 " and not width and data[3:6] == b"\x9d\x01\x2a":
+            width, height = (value & 0x3FFF for value in struct.unpack("<HH", data[6:10]))
+        elif name == b"VP8L" and not width:
+            bits = int.from_bytes(data[1:5], "little")
+            width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
+        elif name not in WEBP_LAYOUT:
+            unknown.append(Part(f"chunk {name.decode('ascii', 'replace')}", size))
+        at += 8 + size + size % 2
+    trailing = bytes(reader.data[end:])
+    return Contents(
+        "WebP",
+        width,
+        height,
+        max(frames, 1),
+        alpha=alpha,
+        metadata=tuple(metadata),
+        unknown=tuple(unknown),
+        trailing=_rest(trailing),
+    )
+
+
+def inspect_gif(reader: Reader) -> Contents:
+    width, height, flags = struct.unpack("<HHB", reader.bytes(6, 5))
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    metadata: list[Part] = []
+    frames = 0
+    while at < len(reader):
+        kind = reader.number(at, 1)
+        if kind == 0x3B:
+            break
+        if kind == 0x2C:
+            frames += 1
+            flags = reader.number(at + 9, 1)
+            at = _gif_blocks(reader, at + 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0))
+        elif kind == 0x21:
+            label = reader.number(at + 1, 1)
+            end = _gif_blocks(reader, at + 2)
+            data = reader.bytes(at + 2, end - at - 2)
+            name = GIF_BLOCKS.get(label, f"block {label:02X}")
+            if data[1:12] in (b"NETSCAPE2.0", b"ANIMEXTS1.0"):
+                name = ""  # how often to repeat
+            elif name == "application":
+                name = f"application data {data[1:12].decode('ascii', 'replace')!r}"
+            if name:
+                metadata.append(Part(name, len(data)))
+            at = end
+        else:
+            raise DamagedError(f"block {kind:02X} at byte {at}")
+    return Contents(
+        "GIF",
+        width,
+        height,
+        frames,
+        samples="palette",
+        metadata=tuple(metadata),
+        trailing=_rest(reader.data[at + 1 :]),
+        oddities=() if at < len(reader) else ("no end marker",),
+    )
+
+
+def _gif_blocks(reader: Reader, at: int) -> int:
+    """Where the next sub-blocks end."""
+    while size := reader.number(at, 1):
+        at += size + 1
+    return at + 1
+
+
+def inspect_bmp(reader: Reader) -> Contents:
+    head = int.from_bytes(reader.bytes(14, 4), "little")
+    if head < 40:
+        width, height, _, bits = struct.unpack("<HHHH", reader.bytes(18, 8))
+        return Contents("BMP", width, height, samples="palette" if bits <= 8 else "RGB")
+    width, height, _, bits, compression = struct.unpack("<iiHHI", reader.bytes(18, 16))
+    x, y = struct.unpack("<ii", reader.bytes(38, 8))
+    depth = 8
+    if compression in (3, 6):
+        masks = struct.unpack("<3I", reader.bytes(54, 12))
+        depth = max([8, *(mask.bit_count() for mask in masks)])
+    metadata = [Part("resolution", 9, struct.pack(">IIB", x, y, 1))] if x > 0 and y > 0 else []
+    if head >= 124:
+        space = reader.bytes(14 + 56, 4)  # as little-endian letters
+        if space in (b"KNIL", b"DEBM"):
+            metadata.append(Part("profile in a BMP", int.from_bytes(reader.bytes(14 + 116, 4), "little")))
+        elif space == b"\0\0\0\0":
+            metadata.append(Part("calibrated colours in a BMP", 48))
+    return Contents(
+        "BMP",
+        abs(width),
+        abs(height),
+        bit_depth=depth,
+        samples="palette" if bits <= 8 else "RGB",
+        metadata=tuple(metadata),
+    )
+
+
+def inspect_pnm(reader: Reader) -> Contents:
+    """PBM, PGM, PPM; PAM and the floating-point PFM are refused, as Pillow's reader knows little of them."""
+    data = bytes(reader.data[: 2**16])
+    kind = data[:2]
+    if kind in (b"P7", b"Pf", b"PF", b"PH", b"Ph"):
+        return Contents("PAM" if kind == b"P7" else "PFM", refusal="a kind of PNM that is not read")
+    fields, at = [], 2
+    for _ in range(2 if kind in (b"P1", b"P4") else 3):
+        match = PNM_TOKEN.match(data, at)
+        if not match or not match[1].isdigit():
+            raise DamagedError("no numbers in the header")
+        fields.append(int(match[1]))
+        at = match.end()
+    width, height, top = (*fields, 1) if len(fields) == 2 else fields
+    metadata = [Part("comment", len(line)) for line in re.findall(rb"#([^\n]*)", data[:at])]
+    losses, trailing = [], None
+    if kind in (b"P4", b"P5", b"P6"):
+        row = {b"P4": -(-width // 8), b"P5": width, b"P6": 3 * width}[kind] * (2 if top > 255 else 1)
+        trailing = _rest(reader.data[at + 1 + row * height :])
+    if top < 255 and kind not in (b"P1", b"P4"):
+        losses.append(f"a scale of 0 to {top}, which becomes 0 to 255")
+    return Contents(
+        "PNM",
+        width,
+        height,
+        bit_depth=max(8, top.bit_length()),
+        samples="RGB" if kind in (b"P3", b"P6") else "grey",
+        metadata=tuple(metadata),
+        trailing=trailing,
+        unheld=tuple(losses),
+    )
+
+
+def inspect_sgi(reader: Reader) -> Contents:
+    _, _, depth, dimensions, width, height, channels = struct.unpack(">HBBHHHH", reader.bytes(0, 12))
+    name = reader.bytes(24, 80).split(b"\0")[0]
+    channels = channels if dimensions > 2 else 1
+    return Contents(
+        "SGI",
+        width,
+        height if dimensions > 1 else 1,
+        bit_depth=8 * max(depth, 1),
+        samples="grey" if channels < 3 else "RGB",
+        alpha=channels in (2, 4),
+        metadata=(Part("name of the picture", len(name)),) if name and name != b"no name" else (),
+    )
+
+
+def inspect_qoi(reader: Reader) -> Contents:
+    width, height, channels, _ = struct.unpack(">IIBB", reader.bytes(4, 10))
+    return Contents("QOI", width, height, alpha=channels == 4)
+
+
+def inspect_tga(reader: Reader) -> Contents:
+    """Targa has no signature but, in newer files, at its end."""
+    identity, kind = reader.number(0, 1), reader.number(2, 1)
+    width, height, bits = struct.unpack("<HHB", reader.bytes(12, 5))
+    metadata = [Part("identification", identity)] if identity else []
+    unheld = [f"{bits} bits a pixel"] if bits in (15, 16) else []
+    if bytes(reader.data[-18:-2]) == b"TRUEVISION-XFILE":
+        extension, developer = struct.unpack("<II", reader.bytes(len(reader) - 26, 8))
+        if extension:
+            metadata.append(Part("extension area", 495))
+        if developer:
+            metadata.append(Part("developer's area", 0))
+    samples = {1: "palette", 9: "palette", 3: "grey", 11: "grey"}.get(kind, "RGB")
+    return Contents(
+        "TGA", width, height, samples=samples, alpha=bits == 32, metadata=tuple(metadata), unheld=tuple(unheld)
+    )
+
+
+def like_targa(data: bytes | memoryview) -> bool:
+    """Whether the numbers of a Targa header are possible, and there are as many bytes as it asks for."""
+    head = bytes(data[:18])
+    if len(head) < 18 or head[1] > 1 or head[2] not in (1, 2, 3, 9, 10, 11) or head[16] not in (8, 15, 16, 24, 32):
+        return False
+    width, height = struct.unpack("<HH", head[12:16])
+    packed = 128 if head[2] > 8 else 1  # a packet of a run stands for so many pixels, at most
+    return bool(width and height) and len(data) - 18 >= width * height * -(-head[16] // 8) // packed
+
+
+def inspect_icon(reader: Reader) -> Contents:
+    """An icon is the same picture in several sizes; Pillow shows the largest."""
+    count = int.from_bytes(reader.bytes(4, 2), "little")
+    entries = [reader.bytes(6 + 16 * k, 16) for k in range(count)]
+    width, height = max(((entry[0] or 256, entry[1] or 256) for entry in entries), default=(0, 0))
+    return Contents("ICO", width, height, max(count, 1), alpha=True)
+
+
+def inspect_psd(reader: Reader) -> Contents:
+    channels, height, width, depth, mode = struct.unpack(">HIIHH", reader.bytes(12, 14))
+    at = 26
+    at += 4 + reader.number(at, 4)  # palette
+    resources = reader.number(at, 4)
+    at += 4 + resources
+    layers = reader.number(at, 4)
+    auxiliaries = [Part("layers", layers)] if layers else []
+    samples = {0: "grey", 1: "grey", 2: "palette", 3: "RGB", 4: "CMYK", 9: "Lab"}.get(mode, f"mode {mode}")
+    return Contents(
+        "PSD",
+        width,
+        height,
+        bit_depth=max(depth, 8),
+        samples=samples,
+        alpha=channels == 4 and mode == 3,
+        auxiliaries=tuple(auxiliaries),
+        metadata=(Part("image resources", resources),) if resources else (),
+    )
+
+
+def _rest(data: bytes | memoryview) -> Part | None:
+    """What follows the end of a picture, but for padding."""
+    rest = bytes(data)
+    return Part("bytes after the end", len(rest), rest) if rest.strip(b"\0\n\r ") else None

@@ -1,0 +1,150 @@
+"""TIFF and its kin: pages, layers, geographic tags, and the raw files of cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
+
+# Tags of a TIFF file that describe the picture, and become EXIF; others tell how the file is laid out.
+DESCRIPTION = frozenset({270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853})
+# Sizes, depth, compression, photometric, strips and tiles, planes, sample formats, palette, JPEG tables, YCbCr.
+LAYOUT = frozenset(
+    {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 292, 293, 317, 318, 319, 320}
+    | {321, 322, 323, 324, 325, 332, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521}
+    | {529, 530, 531, 532, 297, 34675, 700}
+)
+SUB_IFDS, EXIF_IFD, ICC, XMP, IPTC, PHOTOSHOP, LAYERS = 330, 34665, 34675, 700, 33723, 34377, 37724
+GEOGRAPHY = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113})
+RAW_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw
+DNG_VERSION = 50706
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+SAMPLES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
+MAX_IFDS = 10_000
+
+
+@dataclass(frozen=True)
+class _Tag:
+    kind: int
+    count: int
+    at: int  # of its values
+
+    @property
+    def size(self) -> int:
+        return SIZES.get(self.kind, 1) * self.count
+
+
+Directory = dict[int, _Tag]
+
+
+def inspect_tiff(reader: Reader) -> Contents:
+    reader = Reader(reader.data, "little" if reader.data[:2] == b"II" else "big")
+    magic = reader.number(2, 2)
+    if magic in (0x4F52, 0x5352):
+        return Contents("raw of a camera (ORF)", refusal="raw data of a camera's sensor")
+    if magic == 0x55:
+        return Contents("raw of a camera (RW2)", refusal="raw data of a camera's sensor")
+    if bytes(reader.data[8:10]) == b"CR":
+        return Contents("raw of a camera (CR2)", refusal="raw data of a camera's sensor")
+    big = magic == 43
+    if magic not in (42, 43):
+        raise DamagedError(f"version {magic}")
+    pages = _chain(reader, reader.number(8, 8) if big else reader.number(4, 4), big)
+    subs = [
+        directory
+        for page in pages
+        if SUB_IFDS in page
+        for at in _numbers(reader, page[SUB_IFDS])
+        for directory in _chain(reader, at, big)
+    ]
+    first = pages[0]
+    for directory in (*pages, *subs):
+        photometric = _number(reader, directory, 262, 1)
+        if photometric in RAW_PHOTOMETRIC or DNG_VERSION in directory:
+            kind = "DNG" if DNG_VERSION in first else "raw of a camera"
+            return Contents(kind, refusal="raw data of a camera's sensor")
+    return _page(reader, first, [page for page in pages[1:] if not _reduced(reader, page)], subs)
+
+
+def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Directory]) -> Contents:
+    metadata: list[Part] = []
+    auxiliaries = [Part("picture in a SubIFD", 0) for sub in subs if not _reduced(reader, sub)]
+    for tag, name in ((ICC, "ICC profile"), (XMP, "XMP"), (IPTC, "IPTC record"), (PHOTOSHOP, "IPTC")):
+        if tag in page:
+            data = reader.bytes(page[tag].at, page[tag].size)
+            metadata.append(Part(name, len(data), data))
+    if LAYERS in page:
+        auxiliaries.append(Part("layers", page[LAYERS].size))
+    if geographic := [tag for tag in page if tag in GEOGRAPHY]:
+        metadata.append(Part("geographic tags (GeoTIFF)", sum(page[tag].size for tag in geographic)))
+    known = LAYOUT | DESCRIPTION | GEOGRAPHY | {SUB_IFDS, IPTC, PHOTOSHOP, LAYERS}
+    unknown = [Part(f"tag {number}", tag.size) for number, tag in page.items() if number not in known]
+    depths = _numbers(reader, page[258]) if 258 in page else [1]
+    formats = _numbers(reader, page[339]) if 339 in page else [1]
+    samples = SAMPLES.get(_number(reader, page, 262, 1), "another kind of")
+    channels = _number(reader, page, 277, 1)
+    base = {"grey": 1, "palette": 1, "RGB": 3, "YCbCr": 3, "Lab": 3, "CMYK": 4}.get(samples, channels)
+    contents = Contents(
+        "TIFF",
+        _number(reader, page, 256, 0),
+        _number(reader, page, 257, 0),
+        1 + len(pages),
+        bit_depth=max(max(depths, default=8), 8),
+        samples=samples,
+        alpha=channels == base + 1,
+        floating=any(value == 3 for value in formats),
+        auxiliaries=tuple(auxiliaries),
+        metadata=tuple(metadata),
+        unknown=tuple(unknown),
+    )
+    if channels > base + 1:
+        contents = replace(contents, unheld=(f"{channels - base} further channels",))
+    if any(value == 2 for value in formats):
+        contents = replace(contents, unheld=(*contents.unheld, "signed samples"))
+    return contents
+
+
+def _reduced(reader: Reader, directory: Directory) -> bool:
+    """Whether it is a smaller version of another picture, or a mask for it."""
+    return bool(_number(reader, directory, 254, 0) & 1) or _number(reader, directory, 255, 0) == 2
+
+
+def _chain(reader: Reader, at: int, big: bool) -> list[Directory]:
+    """The directory at this place and those that follow it."""
+    directories: list[Directory] = []
+    seen: set[int] = set()
+    while at and at not in seen and len(directories) < MAX_IFDS:
+        seen.add(at)
+        directory, at = _directory(reader, at, big)
+        directories.append(directory)
+    if not directories:
+        raise DamagedError("no directory")
+    return directories
+
+
+def _directory(reader: Reader, at: int, big: bool) -> tuple[Directory, int]:
+    head, entry, inline = (8, 20, 8) if big else (2, 12, 4)
+    count = reader.number(at, head)
+    if count > 65535:
+        raise DamagedError(f"a directory of {count} tags")
+    directory: Directory = {}
+    for k in range(count):
+        place = at + head + entry * k
+        tag, kind = reader.number(place, 2), reader.number(place + 2, 2)
+        number = reader.number(place + 4, inline)
+        value = place + 4 + inline
+        if SIZES.get(kind, 1) * number > inline:
+            value = reader.number(value, inline)
+        directory[tag] = _Tag(kind, number, value)
+    return directory, reader.number(at + head + entry * count, inline)
+
+
+def _numbers(reader: Reader, tag: _Tag) -> list[int]:
+    size = SIZES.get(tag.kind, 1)
+    return [reader.number(tag.at + size * k, size) for k in range(min(tag.count, 4096))]
+
+
+def _number(reader: Reader, directory: Directory, tag: int, default: int) -> int:
+    if tag not in directory or not directory[tag].count:
+        return default
+    return _numbers(reader, directory[tag])[0]

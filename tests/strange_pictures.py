@@ -1,0 +1,213 @@
+"""Small files of the kinds that photographers really have: pictures that are more, or other, than they seem."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+SIZE = (160, 120)
+Tag = tuple[int, int, int, bytes]  # number, type, count, value or place in 4 bytes
+
+
+def samples(noise: float = 6, seed: int = 0) -> np.ndarray:
+    """(120, 160, 3) float64, 0 to 255: something smooth with a little noise."""
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    smooth = np.stack([128 + 90 * np.sin(x / 37), 120 + 80 * np.cos(y / 29), 110 + 70 * np.sin((x - y) / 41)], 2)
+    return np.clip(smooth + np.random.default_rng(seed).normal(0, noise, smooth.shape), 0, 255)
+
+
+def photo() -> np.ndarray:
+    """(120, 160, 3) uint8."""
+    return samples().astype(np.uint8)
+
+
+def deep() -> np.ndarray:
+    """(120, 160, 3) uint16, of 16 significant bits."""
+    return np.clip(samples(3) * 257 + 77, 0, 65535).astype(np.uint16)
+
+
+def encoded(kind: str, image: Image.Image | None = None, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    (image or Image.fromarray(photo())).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def jpeg(**options: Any) -> bytes:
+    return encoded("JPEG", quality=95, **options)
+
+
+def segment(number: int, data: bytes) -> bytes:
+    """An application segment of a JPEG."""
+    return bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(data) + 2) + data
+
+
+def with_segments(data: bytes, *segments: bytes) -> bytes:
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def xmp_segment(text: bytes) -> bytes:
+    return segment(1, b"http://ns.adobe.com/xap/1.0/\0" + text)
+
+
+def multi_picture(hdr: bool) -> bytes:
+    """A JPEG with a second one behind it, of which an MPF index tells; an Ultra HDR one if hdr."""
+    main = jpeg()
+    gain = encoded("JPEG", Image.fromarray(photo()[::2, ::2, 0]), quality=95)
+    xmp = xmp_segment(b'<x:xmpmeta xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>')
+    xmp = xmp if hdr else b""
+    size, at = len(main) + len(xmp) + 90, 2 + len(xmp) + 8  # of the first picture; of the index's header
+    index = struct.pack("<HHHI4sHHIIHHIII", 3, 0xB000, 7, 4, b"0100", 0xB001, 4, 1, 2, 0xB002, 7, 32, 50, 0)
+    index += struct.pack("<IIIHHIIIHH", 0x30000, size, 0, 0, 0, 0, len(gain), size - at, 0, 0)
+    return with_segments(main, xmp, segment(2, b"MPF\0II*\0" + struct.pack("<I", 8) + index)) + gain
+
+
+def motion_photo() -> bytes:
+    film = struct.pack(">I", 24) + b"ftypmp42\0\0\0\0isommp42"
+    return jpeg() + film + np.random.default_rng(1).bytes(40_000)
+
+
+def exif(bias: tuple[int, int] = (1, 3), orientation: int = 6) -> bytes:
+    """EXIF as cameras write it: a part of the camera's with a maker's note, a thumbnail."""
+    thumbnail = encoded("JPEG", Image.fromarray(photo()[::2, ::2]), quality=70)
+
+    def directory(*entries: tuple[int, int, int, int], after: int = 0) -> bytes:
+        return (
+            struct.pack("<H", len(entries))
+            + b"".join(struct.pack("<HHII", *e) for e in entries)
+            + struct.pack("<I", after)
+        )
+
+    out = b"II*\0" + struct.pack("<I", 8)
+    out += directory((274, 3, 1, orientation), (34665, 4, 1, 38), after=276)
+    out += directory((37380, 10, 1, 68), (37500, 7, 200, 76)) + struct.pack("<ii", *bias) + bytes(range(200))
+    out += directory((259, 3, 1, 6), (513, 4, 1, 318), (514, 4, 1, len(thumbnail))) + thumbnail
+    return b"Exif\0\0" + out
+
+
+def extended_xmp() -> tuple[bytes, bytes, bytes]:
+    """A JPEG whose XMP goes on in further segments, the first part, and the rest."""
+    rest, guid = b"<x:xmpmeta>" + b"A" * 100_000 + b"</x:xmpmeta>", b"0123456789ABCDEF" * 2
+    first = b'<x:xmpmeta xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="' + guid + b'"/>'
+    more = [
+        segment(
+            1,
+            b"http://ns.adobe.com/xmp/extension/\0" + guid + struct.pack(">II", len(rest), at) + rest[at : at + 65_000],
+        )
+        for at in range(0, len(rest), 65_000)
+    ]
+    return with_segments(jpeg(), xmp_segment(first), *more), first, rest
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(*chunks: tuple[bytes, bytes], image: Image.Image | None = None) -> bytes:
+    """A PNG with these chunks behind its header."""
+    data = encoded("PNG", image)
+    return data[:33] + b"".join(png_chunk(name, content) for name, content in chunks) + data[33:]
+
+
+GAMMA_1 = (b"gAMA", struct.pack(">I", 100_000))
+ADOBE_RGB = (
+    (b"gAMA", struct.pack(">I", 45_470)),
+    (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)),
+)
+DISPLAY_P3 = (b"cICP", bytes([12, 13, 0, 1]))
+PQ = (b"cICP", bytes([9, 16, 0, 1]))
+SRGB = ((b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45_455)))
+
+
+def deep_png(pixels: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A 16-bit PNG of (H, W), (H, W, 2), (H, W, 3) or (H, W, 4) uint16."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, data) for name, data in parts)
+
+
+def ppm(pixels: np.ndarray, top: int) -> bytes:
+    wide = pixels.astype(">u2" if top > 255 else np.uint8)
+    return f"P{6 if pixels.ndim == 3 else 5}\n{pixels.shape[1]} {pixels.shape[0]}\n{top}\n".encode() + wide.tobytes()
+
+
+def deep_sgi() -> bytes:
+    pixels = deep()
+    head = struct.pack(">HBBHHHHII4x80sI404x", 474, 0, 2, 3, *SIZE, 3, 0, 65535, b"", 0)
+    return head + pixels[::-1].transpose(2, 0, 1).astype(">u2").tobytes()
+
+
+def tiff(pixels: np.ndarray, *more: Tag, after: bytes = b"", head: bytes = b"") -> bytes:
+    """An uncompressed TIFF of (H, W, C) with further tags. head: bytes from byte 8 on that tags may point to."""
+    height, width, channels = pixels.shape
+    bits = 8 * pixels.itemsize
+    start = 8 + len(head)
+    depths = struct.pack(f"<{channels}H", *[bits] * channels)
+    data_at = start + len(depths)
+
+    def long(tag: int, value: int) -> Tag:
+        return tag, 4, 1, struct.pack("<I", value)
+
+    where = struct.pack("<I", start) if channels > 2 else depths.ljust(4, b"\0")
+    tags: list[Tag] = [long(256, width), long(257, height), (258, 3, channels, where), long(259, 1)]
+    tags += [long(262, 2 if channels > 2 else 1), long(273, data_at), long(277, channels), long(278, height)]
+    tags += [long(279, pixels.nbytes), *more]
+    ifd_at = data_at + pixels.nbytes
+    ifd = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHI4s", *tag) for tag in sorted(tags)) + bytes(4)
+    return b"II*\0" + struct.pack("<I", ifd_at) + head + depths + pixels.tobytes() + ifd + after
+
+
+def raw(photometric: int = 32803, dng: bool = True) -> bytes:
+    """A raw file as cameras write it: a TIFF whose first picture is a thumbnail, the sensor's data in a SubIFD."""
+    sensor = np.random.default_rng(1).integers(0, 2**14, (96, 128), dtype=np.uint16)
+
+    def entry(tag: int, kind: int, value: int) -> bytes:
+        return struct.pack("<HHII", tag, kind, 1, value)
+
+    numbers = {
+        254: 0,
+        256: 128,
+        257: 96,
+        258: 16,
+        259: 1,
+        262: photometric,
+        273: 8,
+        277: 1,
+        278: 96,
+        279: sensor.nbytes,
+    }
+    sub = struct.pack("<H", len(numbers)) + b"".join(entry(tag, 4, value) for tag, value in numbers.items()) + bytes(4)
+    more: list[Tag] = [(330, 4, 1, struct.pack("<I", 8 + sensor.nbytes)), (254, 4, 1, struct.pack("<I", 1))]
+    more += [(50706, 1, 4, bytes([1, 4, 0, 0]))] if dng else []
+    return tiff(photo()[::4, ::4].copy(), *more, head=sensor.astype("<u2").tobytes() + sub)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n%%EndComments\n{ } loop\nshowpage\n%%EOF\n"
+
+
+def disc(hidden: str) -> np.ndarray:
+    """(96, 96, 4) uint8: a disc on transparency. hidden: what lies where nothing is to be seen: black, noise or own."""
+    y, x = np.mgrid[:96, :96].astype(float)
+    colour = np.stack([230 + 10 * np.sin(x / 9), 180 + 10 * np.cos(y / 7), 60 + 0 * x], 2)
+    alpha = (np.clip((35 - np.hypot(x - 48, y - 48)) / 1.5 + 0.5, 0, 1) * 255).round()
+    under = {"black": 0 * colour, "noise": np.random.default_rng(0).integers(0, 255, colour.shape), "own": colour}[
+        hidden
+    ]
+    return np.dstack([np.where((alpha > 0)[..., None], colour, under), alpha]).round().astype(np.uint8)
+
+
+def box(name: bytes, *content: bytes) -> bytes:
+    data = b"".join(content)
+    return struct.pack(">I", 8 + len(data)) + name + data
+
+
+def psd(layers: bytes) -> bytes:
+    pixels = photo()
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, SIZE[1], SIZE[0], 8, 3)
+    return head + struct.pack(">III", 0, 0, len(layers)) + layers + b"\0\0" + pixels.transpose(2, 0, 1).tobytes()

@@ -1,0 +1,223 @@
+"""The promise: what a file holds is told from its own bytes, and what is not known to be held is named."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import strange_pictures as strange
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from aecodec.picture.inspect import inspect
+
+PLAIN = {
+    "JPEG": strange.jpeg(),
+    "progressive JPEG": strange.jpeg(progressive=True),
+    "JPEG with restarts": strange.jpeg(restart_marker_rows=1),
+    "grey JPEG": strange.encoded("JPEG", Image.fromarray(strange.photo()[:, :, 0])),
+    "PNG": strange.encoded("PNG"),
+    "PNG with sRGB": strange.png(*strange.SRGB),
+    "PNG with transparency": strange.encoded("PNG", Image.fromarray(strange.disc("own"))),
+    "WebP": strange.encoded("WEBP"),
+    "WebP with transparency": strange.encoded("WEBP", Image.fromarray(strange.disc("own")), lossless=True),
+    "GIF": strange.encoded("GIF"),
+    "TIFF": strange.encoded("TIFF"),
+    "TIFF with JPEG": strange.encoded("TIFF", compression="jpeg"),
+    "PPM": strange.encoded("PPM"),
+    "SGI": strange.encoded("SGI"),
+    "TGA": strange.encoded("TGA"),
+    "QOI": strange.encoded("QOI"),
+    "JPEG 2000": strange.encoded("JPEG2000"),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_pictures_are_held(name: str) -> None:
+    contents = inspect(PLAIN[name])
+    assert contents.holdable, contents.reasons
+    assert (contents.width, contents.height) == Image.open(io.BytesIO(PLAIN[name])).size
+    assert (contents.bit_depth, contents.frames) == (8, 1)
+
+
+def animation(kind: str) -> bytes:
+    image = Image.fromarray(strange.photo())
+    return strange.encoded(kind, save_all=True, append_images=[image.rotate(90), image.rotate(180)])
+
+
+MORE = {
+    "raw": (strange.raw(), "raw data"),
+    "raw of another maker": (strange.raw(dng=False), "raw data"),
+    "linear raw": (strange.raw(34892, dng=False), "raw data"),
+    "CR2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "raw data"),
+    "RAF": (b"FUJIFILMCCD-RAW " + bytes(100), "raw data"),
+    "ORF": (b"IIRO\x08\0\0\0" + bytes(100), "raw data"),
+    "PostScript": (strange.POSTSCRIPT, "never run"),
+    "PDF": (b"%PDF-1.7", "a document"),
+    "text": (b"plain text, no picture", "not a picture"),
+    "nothing": (b"", "empty"),
+    "16-bit PPM": (strange.ppm(strange.deep(), 65535), "16 bits"),
+    "10-bit PPM": (strange.ppm(strange.deep() >> 6, 1023), "10 bits"),
+    "4-bit PPM": (strange.ppm(strange.photo() >> 4, 15), "scale of 0 to 15"),
+    "two PPM in one": (strange.encoded("PPM") * 2, "bytes after the end"),
+    "16-bit SGI": (strange.deep_sgi(), "16 bits"),
+    "float TIFF": (strange.encoded("TIFF", Image.new("F", (20, 20))), "floating point"),
+    "TIFF with channels": (strange.tiff(np.zeros((20, 20, 5), np.uint8)), "2 further channels"),
+    "TIFF with layers": (strange.tiff(strange.photo(), (37724, 7, 4, b"8BIM")), "layers"),
+    "GeoTIFF": (strange.tiff(strange.photo(), (33550, 12, 1, b"\x08\0\0\0"), head=bytes(8)), "geographic"),
+    "TIFF with a private tag": (strange.tiff(strange.photo(), (65001, 4, 1, b"abcd")), "tag 65001"),
+    "PSD with layers": (strange.psd(b"x" * 100), "layers"),
+    "icon": (
+        strange.encoded("ICO", Image.fromarray(strange.disc("own")), sizes=[(16, 16), (32, 32)]),
+        "1 further frame",
+    ),
+    "CMYK": (strange.encoded("JPEG", Image.fromarray(strange.photo()).convert("CMYK")), "CMYK"),
+    "C2PA": (strange.with_segments(strange.jpeg(), strange.segment(11, b"JP\0\1jumb")), "APP11"),
+    "unknown PNG chunk": (strange.png((b"prIv", b"x")), "prIv"),
+    "unknown WebP chunk": (b"RIFF\x1e\0\0\0WEBP" + PLAIN["WebP"][12:26] + b"WHAT\0\0\0\0", "damaged WebP"),
+    **{f"{kind} with frames": (animation(kind), "further frame") for kind in ("GIF", "WEBP", "PNG", "TIFF", "AVIF")},
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_is_more_or_other_than_a_plain_picture_is_named(name: str) -> None:
+    data, reason = MORE[name]
+    contents = inspect(data)
+    assert not contents.holdable
+    assert reason in ", ".join(contents.reasons)
+
+
+def test_what_follows_a_jpeg_is_told() -> None:
+    assert inspect(strange.multi_picture(hdr=True)).trailing.name == "gain map"  # type: ignore[union-attr]
+    assert inspect(strange.multi_picture(hdr=False)).trailing.name == "further picture"  # type: ignore[union-attr]
+    assert inspect(strange.motion_photo()).trailing.name == "film"  # type: ignore[union-attr]
+    assert inspect(strange.jpeg() + b"abc").trailing.name == "bytes after the end"  # type: ignore[union-attr]
+    assert inspect(strange.jpeg() + bytes(100)).trailing is None  # padding
+
+
+def test_metadata_are_found_byte_for_byte() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() * 40  # over several segments
+    raw, packet = strange.exif(bias=(0, 0)), b"<x:xmpmeta/>"
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = strange.encoded(kind, exif=raw, icc_profile=profile, **({} if kind == "PNG" else {"xmp": packet}))
+        contents = inspect(data)
+        assert contents.part("ICC profile") == profile
+        assert (contents.part("EXIF") or b"").removeprefix(b"Exif\0\0") == raw[6:]
+        assert contents.part("XMP") == (None if kind == "PNG" else packet)
+    data, first, rest = strange.extended_xmp()
+    assert inspect(data).part("XMP") == first
+    assert inspect(data).part("extended XMP") == rest
+    assert inspect(strange.jpeg(comment=b"a comment")).part("comment") == b"a comment"
+    assert inspect(strange.jpeg(dpi=(300, 300))).part("resolution") == struct.pack(">BHH", 1, 300, 300)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ([strange.GAMMA_1], "gamma"),
+        (strange.ADOBE_RGB, "gamma and chromaticities"),
+        ([strange.DISPLAY_P3], "12/13/0/1"),
+        ([strange.PQ], "9/16/0/1"),
+        (strange.SRGB, None),
+        ([strange.GAMMA_1, (b"sRGB", b"\0")], None),  # the standard lets sRGB stand above gamma
+        ([(b"cICP", bytes([1, 13, 0, 1]))], None),
+    ],
+)
+def test_colours_that_png_chunks_tell(chunks: list[tuple[bytes, bytes]], told: str | None) -> None:
+    colour = inspect(strange.png(*chunks)).colour
+    assert (told is None) == (colour is None)
+    assert told is None or told in str(colour)
+
+
+def test_heic_and_avif_tell_depth_colours_and_further_pictures() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    deep = io.BytesIO()
+    heif.from_bytes("RGB;16", strange.SIZE, strange.deep().astype("<u2").tobytes()).save(deep, quality=90)
+    assert inspect(deep.getvalue()).bit_depth in (10, 12)
+    heif.register_heif_opener()
+    plain = strange.encoded("HEIF", exif=strange.exif(), xmp=b"<x/>")
+    contents = inspect(plain)
+    assert (contents.kind, contents.width, contents.height) == ("HEIC", *strange.SIZE)
+    assert contents.holdable, contents.reasons
+    assert contents.part("XMP") == b"<x/>"
+    assert contents.part("EXIF") == strange.exif()[6:]
+    p3 = {"color_primaries": 12, "transfer_characteristics": 13, "matrix_coefficients": 1, "full_range_flag": 1}
+    assert inspect(strange.encoded("HEIF", **p3)).colour.cicp == (12, 13, 1, 1)  # type: ignore[union-attr]
+    assert inspect(strange.encoded("HEIF", Image.fromarray(strange.disc("own")))).holdable
+    several = heif.from_pillow(Image.fromarray(strange.photo()))
+    several.add_from_pillow(Image.fromarray(strange.photo()))
+    buffer = io.BytesIO()
+    several.save(buffer)
+    assert inspect(buffer.getvalue()).frames == 2
+    avif = inspect(strange.encoded("AVIF", exif=strange.exif()))
+    assert (avif.kind, avif.holdable, avif.bit_depth) == ("AVIF", True, 8)
+
+
+def test_auxiliary_pictures_of_heic_are_told() -> None:
+    contents = inspect(heic_with_auxiliary(b"urn:com:apple:photo:2020:aux:hdrgainmap"))
+    assert [part.name for part in contents.auxiliaries] == ["gain map"]
+    contents = inspect(heic_with_auxiliary(b"urn:mpeg:hevc:2015:auxid:2"))
+    assert [part.name for part in contents.auxiliaries] == ["depth map"]
+    assert inspect(heic_with_auxiliary(b"urn:mpeg:hevc:2015:auxid:1")).alpha
+
+
+def heic_with_auxiliary(urn: bytes) -> bytes:
+    """The skeleton of a HEIC of two items, whose second is an auxiliary picture of the first."""
+    box = strange.box
+    full = bytes(4)
+
+    def entry(number: int) -> bytes:
+        return box(b"infe", b"\2\0\0\0", struct.pack(">HH", number, 0), b"hvc1\0")
+
+    places = struct.pack(">HHHHHII", 0x4400, 2, 1, 0, 1, 0, 10) + struct.pack(">HHHII", 2, 0, 1, 10, 5)
+    size = box(b"ispe", full, struct.pack(">II", *strange.SIZE))
+    links = struct.pack(">IHBBHBBB", 2, 1, 1, 1, 2, 2, 1, 2)
+    meta = box(
+        b"meta",
+        full,
+        box(b"pitm", full, struct.pack(">H", 1)),
+        box(b"iinf", full, struct.pack(">H", 2), entry(1), entry(2)),
+        box(b"iloc", full, places),
+        box(b"iref", full, box(b"auxl", struct.pack(">HHH", 2, 1, 1))),
+        box(b"iprp", box(b"ipco", size, box(b"auxC", full, urn + b"\0")), box(b"ipma", full, links)),
+    )
+    return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + meta + box(b"mdat", bytes(15))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_cut_files_are_told_from_whole_ones(name: str) -> None:
+    data = PLAIN[name]
+    for size in (len(data) // 2, 20):
+        contents = inspect(data[:size])
+        if not any(
+            kind in name for kind in ("BMP", "SGI", "TGA", "QOI", "TIFF", "JPEG 2000")
+        ):  # pixels come last there
+            assert contents.refusal or contents.oddities or contents.trailing is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted([*PLAIN, *MORE])), st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=6)
+)
+def test_no_bytes_make_it_fail(name: str, changes: list[tuple[int, int]]) -> None:
+    data = bytearray((PLAIN | {name: data for name, (data, _) in MORE.items()})[name])
+    for place, value in changes:
+        if data:
+            data[place % len(data)] = value
+    inspect(bytes(data))
+
+
+def test_files_and_open_files_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(PLAIN["PNG"])
+    assert inspect(path) == inspect(str(path)) == inspect(PLAIN["PNG"]) == inspect(memoryview(PLAIN["PNG"]))
+    with path.open("rb") as file:
+        file.read(3)
+        assert inspect(file) == inspect(path)
+        assert file.tell() == 0
+    with pytest.raises(FileNotFoundError):
+        inspect(tmp_path / "none")
