@@ -34,7 +34,7 @@ from aecodec.benchmark.measure import Measurement, Photo, cache_folder, find_pho
 
 MANIFEST = Path(__file__).with_suffix(".json")
 QUALITIES = (10, 25, 40, 55, 70, 85)
-ANCHORS = ("jpeg", "avif", "avif-psnr", "avif-444", "avif-444-psnr")
+ANCHORS = ("jpeg", "avif", "avif-444-psnr")
 SIDE = 512  # pixels of a crop
 HELD_OUT = 32  # one picture in this many never trains (aecodec.training.data); which, is decided by a hash of its name
 LAMBDA_MIN, LAMBDA_MAX = 0.0005, 0.3  # aec1's at qualities 1 and 100, geometric between

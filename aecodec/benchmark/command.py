@@ -43,7 +43,7 @@ class _Qualities(click.ParamType):
     "--codecs",
     "names",
     metavar="NAME,NAME",
-    help="Default: what people use. Others: aecodec:MODEL@EFFORT, compressai:ARCHITECTURE:FILES, see the documentation.",
+    help="Default: what people use. Others: aecodec:MODEL@EFFORT, compressai:ARCHITECTURE:FILES, and more.",
 )
 @click.option(
     "--metrics",
@@ -54,7 +54,7 @@ class _Qualities(click.ParamType):
     "--qualities",
     type=_Qualities(),
     metavar="N|Q,Q,...",
-    help="Points of each codec's own ladder, 12 by default and at most, or qualities that every codec is given.",
+    help="Points of each codec's own ladder, 6 by default and at most, or qualities that every codec is given.",
 )
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes; disturb the times.")
 @click.option("--anchor", metavar="NAME", help="Compare to this codec; default: jpeg.")

@@ -42,8 +42,8 @@ class Photo:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One picture, codec and quality. scores: by metric, None where it says nothing of the picture. seconds: of one
-    call on one thread, after a call to warm up."""
+    """One picture, codec and quality. scores: by metric, None where it says nothing of the picture. seconds: of the
+    processor, for one call on one thread, after a call to warm up; what else the machine does hardly changes them."""
 
     image: str
     codec: str
@@ -191,11 +191,11 @@ def _measure(
             if not warm:
                 peer.decode(peer.encode(image, quality))
                 warm = True
-            started = time.perf_counter()
+            started = time.process_time()
             data = peer.encode(image, quality)
-            encoded = time.perf_counter()
+            encoded = time.process_time()
             decoded = peer.decode(data)
-            finished = time.perf_counter()
+            finished = time.process_time()
             pixels = np.asarray(decoded.convert("RGB"))
             if pixels.shape != original.shape:
                 raise ValueError(f"came back with {pixels.shape[1]}x{pixels.shape[0]} pixels")
