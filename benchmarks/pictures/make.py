@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,8 @@ def screens_text_code(rng: random.Random) -> str:
     for number in range(1, 23):
         a, b, c = (rng.choice(words) for _ in range(3))
         key, name, text = (
-            '<b style="color:#%s">%s</b>' % pair for pair in (("c678dd", "for"), ("61afef", a), ("98c379", f'"{b}"'))
+            '<b style="color:#{}">{}</b>'.format(*pair)
+            for pair in (("c678dd", "for"), ("61afef", a), ("98c379", f'"{b}"'))
         )
         body = rng.choice(
             [
@@ -394,7 +396,7 @@ def screens_map_metro(rng: random.Random) -> str:
     }
     for colour, points in lines.items():
         out += polyline(points, f'stroke="{colour}" stroke-width="6" stroke-linejoin="round"')
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             for t in (0.25, 0.6, 0.9):
                 x, y = x0 + t * (x1 - x0), y0 + t * (y1 - y0)
                 out += f'<circle cx="{x:.0f}" cy="{y:.0f}" r="4" fill="#fff" stroke="#000" stroke-width="2"/>'
@@ -419,7 +421,7 @@ def drawings_ink(rng: random.Random) -> str:
                     stack.append(
                         (x1, y1, angle + turn * rng.uniform(0.2, 0.55), length * rng.uniform(0.66, 0.82), width * 0.68)
                     )
-    for i in range(70):
+    for _ in range(70):
         x, y = rng.uniform(0, 512), rng.uniform(350, 384)
         out += f'<path d="M{x:.0f} {y:.0f}q{rng.uniform(-6, 6):.0f}-14 {rng.uniform(-9, 9):.0f}-22" stroke="#111" fill="none"/>'
     return svg(out, "#fdfbf5")
