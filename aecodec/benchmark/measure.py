@@ -174,6 +174,9 @@ def _run(
 _peer = lru_cache(maxsize=None)(codecs.make)
 
 
+_warm: set[tuple[str, tuple[int, int], str]] = set()  # what this process has coded: the first call takes longer
+
+
 @lru_cache(maxsize=2)
 def _image(photo: Photo) -> Image.Image:
     return Image.fromarray(load(photo.path).colour)
@@ -185,12 +188,11 @@ def _measure(
     peer, image = _peer(codec, model), _image(photo)
     original = np.asarray(image.convert("RGB"))
     results: Results = []
-    warm = False
     for quality in qualities:
         try:
-            if not warm:
+            if (codec, image.size, image.mode) not in _warm:
                 peer.decode(peer.encode(image, quality))
-                warm = True
+                _warm.add((codec, image.size, image.mode))
             started = time.process_time()
             data = peer.encode(image, quality)
             encoded = time.process_time()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from aecodec.errors import AecodecError
+
+if TYPE_CHECKING:
+    from aecodec.benchmark.ssimulacra2 import Original
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
 
@@ -53,14 +57,16 @@ def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     """SSIMULACRA2 2.1: 100 where nothing differs, 90 is visually lossless, 50 of medium quality, below 0 very bad.
     None for pictures on whose shorter side six scales do not fit: the package would give their weights to others."""
-    from ssimulacra2 import compute_ssimulacra2
-
     if min(original.shape[:2]) < SMALLEST_SIDES["ssimulacra2"]:
         return None
-    files = [io.BytesIO(), io.BytesIO()]  # the package takes nothing else
-    for file, pixels in zip(files, (original, decoded), strict=True):
-        Image.fromarray(pixels).save(file, "PPM")
-    return float(compute_ssimulacra2(*files))
+    return _original(original.tobytes(), original.shape).score(decoded)
+
+
+@lru_cache(maxsize=1)  # the same original comes with many others
+def _original(data: bytes, shape: tuple[int, ...]) -> Original:
+    from aecodec.benchmark.ssimulacra2 import Original
+
+    return Original(np.frombuffer(data, np.uint8).reshape(shape))
 
 
 def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
