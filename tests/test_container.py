@@ -101,6 +101,21 @@ def test_every_changed_byte_is_detected_and_its_place_named() -> None:
                 assert name == "header"
 
 
+@pytest.mark.parametrize("tile", [0, 64])
+def test_no_changed_byte_of_a_chunk_loses_a_tile_or_another_chunk(tile: int) -> None:
+    header = Header(64, 64, 3, b"abcd", 5000, tile)
+    file = File(header, {"exif": b"e" * 70, "xmpd": b"<xmp/>" * 40, "iccp": b"ab"}, [b"payload of the only tile"])
+    data = write(file)
+    for place in range(data.index(b"exif"), data.index(b"payload")):
+        for change in (1, 2, 32, 128, 255):
+            broken = bytearray(data)
+            broken[place] ^= change
+            found, damage = salvage(bytes(broken))
+            assert damage
+            assert found.tiles == file.tiles
+            assert len(found.chunks) >= 2  # a changed type may be one that is not known
+
+
 @pytest.mark.parametrize("file", [PLAIN, TILED], ids=["plain", "tiled"])
 def test_every_truncation_is_detected(file: File) -> None:
     data = write(file)
@@ -167,8 +182,15 @@ def test_a_file_cannot_ask_for_more_than_its_pixels() -> None:
         tiles = [b""] * (header.tile_grid[0] * header.tile_grid[1])
         with pytest.raises(FormatError, match="expected at most 4194304"):
             read(write(File(header, {}, tiles)), pixel_limit=2**40)
-    # A strip one pixel wide is padded to 64.
-    strip = Header(1, 2**24, 3, b"abcd", 100, tile=2**16)
-    with pytest.raises(LimitError):
-        read(write(File(strip, {}, [b""] * 256)), pixel_limit=2**24)
-    assert read(write(File(strip, {}, [b""] * 256)), pixel_limit=2**28)
+
+
+def test_a_strip_cannot_ask_for_more_than_its_pixels() -> None:
+    # One pixel wide, it is padded to 64: what decoding takes would follow from the shape.
+    for width, height in ((1, 2**24), (524288, 1), (178_956_970, 1), (15, 2**17)):
+        strip = Header(width, height, 3, b"abcd", 100, tile=2**10)
+        rows, columns = strip.tile_grid
+        with pytest.raises(LimitError, match="strip"):
+            read(write(File(strip, {}, [b""] * (rows * columns))), pixel_limit=2**40)
+    for width, height in ((1, 2**16), (16, 2**18)):
+        strip = Header(width, height, 3, b"abcd", 100, tile=2**10)
+        assert read(write(File(strip, {}, [b""] * (strip.tile_grid[0] * strip.tile_grid[1]))))

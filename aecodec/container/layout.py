@@ -17,7 +17,7 @@ VARINT_BYTES = 5  # at most: 35 bits
 CRC_BYTES = 4
 MAX_CHUNKS = 64
 MAX_TILE_PIXELS = 2**22  # padding included: a decoder holds whole tiles, so this bounds what a forged file can ask for
-MAX_PADDING = 4  # padded pixels for each pixel of the limit; only strips narrower than 16 pixels have more
+MAX_PADDING = 4  # padded pixels for each pixel, where they are more than of a tile: only strips have more
 DEFAULT_PIXEL_LIMIT = 178_956_970  # where Pillow, too, refuses a picture as a decompression bomb
 
 ALPHA, EXIF, ICC, XMP = "ALPH", "exif", "iccp", "xmpd"
@@ -59,7 +59,13 @@ class File:
 
 
 def check_limit(width: int, height: int, pixel_limit: int) -> None:
-    """Raises LimitError if a picture has more pixels than the limit, or far more with its padding."""
-    padded_height, padded_width = Header(width, height, 3, b"", 0).padded_size
-    if width * height > pixel_limit or padded_width * padded_height > max(MAX_PADDING * pixel_limit, MAX_TILE_PIXELS):
+    """Raises LimitError if a picture has more pixels than the limit, or if it is a strip of which padding makes far
+    more: what decoding takes follows from the pixels that a picture has, not from its shape."""
+    if width * height > pixel_limit:
         raise LimitError(f"{width}x{height} pixels are more than the limit of {pixel_limit}; raise it if you trust it")
+    padded_height, padded_width = Header(width, height, 3, b"", 0).padded_size
+    if padded_height * padded_width > max(MAX_PADDING * width * height, MAX_TILE_PIXELS):
+        raise LimitError(
+            f"{width}x{height} pixels are a strip that padding to {TILE_UNIT} pixels makes more than {MAX_PADDING} "
+            "times as large"
+        )

@@ -52,3 +52,27 @@ def encode_varint(value: int) -> bytes:
 
 def crc(data: bytes) -> bytes:
     return zlib.crc32(data).to_bytes(4, "little")
+
+
+def start_of_checked_end(data: bytes, first: int) -> int | None:
+    """Where something begins that goes on to the end of the file and matches the checksum there; at `first` or later.
+
+    The checksum of two parts, one after the other, is that of the first, with as many zeros behind it as the second has
+    bytes, xor that of the second. So every place can be tried in one pass, from the end on.
+    """
+    end = len(data) - CRC_BYTES
+    if first > end:
+        return None
+    wanted = int.from_bytes(data[end:], "little")
+    table = [zlib.crc32(bytes([k])) ^ zlib.crc32(b"\0") for k in range(256)]
+    by_top = {value >> 24: k for k, value in enumerate(table)}
+    before = [0]
+    for place in range(first, end):
+        before.append(zlib.crc32(data[place : place + 1], before[-1]))
+    rest = before[-1] ^ wanted
+    for place in range(end, first - 1, -1):
+        if before[place - first] == rest:
+            return place
+        lowest = by_top[rest >> 24]
+        rest = (rest ^ table[lowest]) << 8 & 0xFFFFFFFF | lowest  # one zero less
+    return None

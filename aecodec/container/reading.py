@@ -23,7 +23,7 @@ from aecodec.container.layout import (
     Header,
     check_limit,
 )
-from aecodec.container.primitives import ChecksumError, Cursor
+from aecodec.container.primitives import ChecksumError, Cursor, start_of_checked_end
 from aecodec.errors import FormatError
 
 
@@ -52,22 +52,10 @@ def salvage(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> tuple[File, 
     """
     cursor = Cursor(data)
     header, lengths, count = _read_header(cursor, pixel_limit)
-    end_of_header = cursor.at
-    damage: list[str] = []
-    chunks: dict[str, bytes] = {}
-    for _ in range(count):
-        try:
-            _read_chunk(cursor, chunks)
-        except ChecksumError as error:
-            damage.append(str(error))
-        except FormatError as error:
-            damage.append(f"{error}, and the chunks after it")
-            break
+    chunks, damage = _salvage_chunks(cursor, header, lengths, count)
     if damage and header.channels in (2, 4) and ALPHA not in chunks:
         header = replace(header, channels=header.channels - 1)
         damage.append("the alpha channel is lost")
-    if damage and header.tile:  # the length of a damaged chunk may be wrong, but tiles end where the file ends
-        cursor.at = max(end_of_header, len(data) - sum(lengths) - CRC_BYTES * len(lengths))
     tiles, lost = [], set()
     for number, length in enumerate(lengths):
         try:
@@ -82,6 +70,52 @@ def salvage(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> tuple[File, 
     if cursor.at < len(data) and not lost:
         damage.append(f"{len(data) - cursor.at} bytes follow the last tile, at byte {cursor.at}")
     return File(header, chunks, tiles, frozenset(lost)), damage
+
+
+def _salvage_chunks(
+    cursor: Cursor, header: Header, lengths: list[int], count: int
+) -> tuple[dict[str, bytes], list[str]]:
+    """The intact chunks, and phrases for the damaged ones. Leaves the cursor where the tiles begin."""
+    data = cursor.data
+    chunks: dict[str, bytes] = {}
+    damage: list[str] = []
+    end = len(data)  # of the chunks, once it has to be known: the lengths of damaged ones may be wrong
+    while count > 0:
+        start = cursor.at
+        try:
+            _read_chunk(cursor, chunks)
+            count -= 1
+            continue
+        except FormatError as error:
+            damage.append(str(error))
+            resumed = cursor.at if isinstance(error, ChecksumError) else None
+        if end == len(data):
+            if header.tile:
+                end = len(data) - sum(lengths) - CRC_BYTES * len(lengths)
+            else:
+                end = start_of_checked_end(data, start) or cursor.at
+            end = max(end, start)
+        # What follows is either where the damaged length says, or where a chunk with a right checksum begins.
+        if resumed is None or not (resumed == end or _begins_chunk(data, resumed, end)):
+            resumed = next((at for at in range(start + 1, end) if _begins_chunk(data, at, end)), end)
+        cursor.at = resumed
+        count = count - 1 if resumed < end else 0
+    if damage:
+        cursor.at = end
+    return chunks, damage
+
+
+def _begins_chunk(data: bytes, at: int, end: int) -> bool:
+    """Whether there is a chunk with a right checksum here, before `end`."""
+    if at >= end or not data[at : at + 4].isalpha():
+        return False
+    cursor = Cursor(data)
+    cursor.at = at
+    try:
+        _read_chunk(cursor, {})
+    except FormatError:
+        return False
+    return cursor.at <= end
 
 
 def read_header(data: bytes, pixel_limit: int = DEFAULT_PIXEL_LIMIT) -> Header:
