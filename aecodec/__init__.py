@@ -19,9 +19,9 @@ from aecodec.pillow_plugin import register
 if TYPE_CHECKING:
     from PIL import Image
 
+    from aecodec.archive.reader import Archive
     from aecodec.codec import Codec, Region
     from aecodec.picture import Source
-    from aecodec.archive.reader import Archive
 
 __version__ = "0.1.0"
 __all__ = [

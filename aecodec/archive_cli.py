@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from aecodec.archive.manifest import PICTURE
 from aecodec.archive.reader import Archive
+from aecodec.cli.options import AS_JSON, DEVICE, EFFORT, MODEL
 from aecodec.errors import AecodecError
-from aecodec.options import AS_JSON, DEVICE, EFFORT, MODEL
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report

@@ -35,22 +35,23 @@ RESULTS = "<!-- results of benchmarks/speed.py -->"
 ROOT = Path(__file__).resolve().parents[1]
 QUALITY = 50
 SECONDS = 1.5  # each measurement is repeated until so much time is spent; the fastest counts
+AEC1 = "families.aec1"
 STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is wrapped
     "read": [("codec", "load"), ("container", "read")],
-    "colour": [("codec", "pad"), ("codec", "network_input")],
-    "analysis": [("networks.Analysis", "forward")],
-    "hyper": [("networks.EntropyModel", "hyper_latents")],
-    "scale model": [("networks.ExactScaleModel", "__call__")],
-    "means": [("networks.EntropyModel", "mean_of_first_pass"), ("networks.EntropyModel", "mean_of_second_pass")],
-    "rounding": [("rounding", "quantise"), ("codec", "shifts")],
+    "colour": [("codec", "pad"), (f"{AEC1}.family", "network_input")],
+    "analysis": [(f"{AEC1}.network:Analysis", "forward")],
+    "hyper": [(f"{AEC1}.network:EntropyModel", "hyper_latents")],
+    "scale model": [(f"{AEC1}.scale_model:ExactScaleModel", "__call__")],
+    "means": [(f"{AEC1}.network:EntropyModel", f"mean_of_{number}_pass") for number in ("first", "second")],
+    "rounding": [(f"{AEC1}.rounding", "quantise"), (f"{AEC1}.family", "shifts")],
     "signs": [
-        *(("codec", name) for name in ("sign_groups", "tables_of", "without_signs", "with_signs")),
-        ("rounding", "hide"),
+        *((f"{AEC1}.family", name) for name in ("sign_groups", "tables_of", "without_signs", "with_signs")),
+        (f"{AEC1}.rounding", "hide"),
     ],
-    "ANS": [("entropy.Tables", "encode"), ("entropy.Tables", "decoder"), ("entropy.Decoder", "take")],
-    "search": [("codec", "search")],
-    "synthesis": [("networks.Synthesis", "forward"), ("rounding", "latents_of_pixels")],
-    "pixels": [("codec", "pixels_of_squares"), ("codec", "crop"), ("codec", "to_image")],
+    "ANS": [("coding.tables:Tables", name) for name in ("encode", "decoder")] + [("coding.tables:Decoder", "take")],
+    "search": [(f"{AEC1}.family", "search")],
+    "synthesis": [(f"{AEC1}.network:Synthesis", "forward"), (f"{AEC1}.search", "latents_of_pixels")],
+    "pixels": [(f"{AEC1}.family", "pixels_of_squares"), ("canvas:Canvas", "paste"), ("codec", "to_image")],
     "write": [("container", "write")],
 }
 DIRECTIONS = ("compress --effort 0", "compress", "decompress")
@@ -129,7 +130,7 @@ def _find(where: str) -> Any:
     """A module of aecodec, or a class in one."""
     import importlib
 
-    module, _, name = where.partition(".")
+    module, _, name = where.partition(":")
     owner = importlib.import_module(f"aecodec.{module}")
     return getattr(owner, name) if name else owner
 
@@ -143,7 +144,7 @@ def counting(macs: Counter[str]) -> Iterator[None]:
     """Counts the multiply-accumulates of every convolution, by dtype."""
     from torch.nn import functional
 
-    from aecodec import networks
+    from aecodec.families import convolutions
 
     original = functional.conv2d
 
@@ -153,12 +154,12 @@ def counting(macs: Counter[str]) -> Iterator[None]:
         return result
 
     functional.conv2d = conv2d
-    fuses, networks._fuses = networks._fuses, lambda: False  # a convolution within another operator is not seen
+    fuses, convolutions.fuses = convolutions.fuses, lambda _: False  # a convolution within another operator is not seen
     try:
         yield
     finally:
         functional.conv2d = original
-        networks._fuses = fuses
+        convolutions.fuses = fuses
 
 
 def convolution_rate(dtype: str, device: str, seconds: float) -> float:
@@ -191,14 +192,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import aecodec.codec
-    from aecodec.cli import keep_freed_memory
+    from aecodec.cli.app import keep_freed_memory
 
     keep_freed_memory()  # as the commands do
     imported = time.perf_counter()
     torch.set_num_threads(args.threads)
     codec = aecodec.codec.Codec(args.device, args.model)
     loaded = time.perf_counter()
-    synchronise = torch.cuda.synchronize if codec.device.type == "cuda" else lambda: None
+    synchronise = torch.cuda.synchronize if codec.device.startswith("cuda") else lambda: None
     photo, file = args.folder / "picture.jpg", args.folder / "picture.aec"
     with Image.open(photo) as image:
         count = image.width * image.height * args.batch
@@ -264,7 +265,7 @@ def coder_rates(model: str | None, source: Path, seconds: float) -> list[dict[st
     from unittest import mock
 
     from aecodec.codec import Codec
-    from aecodec.entropy import Tables
+    from aecodec.coding.tables import Tables
 
     codec = Codec("cpu", model)
     image = picture(2, source)
@@ -272,7 +273,7 @@ def coder_rates(model: str | None, source: Path, seconds: float) -> list[dict[st
     for quality in (10, QUALITY, 90):
         with mock.patch.object(Tables, "encode", return_value=b"") as encode:
             codec.compress(image, quality)
-        tables, (parts,) = codec.model.tables, encode.call_args.args
+        tables, (parts,) = codec.model.family.tables, encode.call_args.args
         coded = sum(int((tables.reach[indices] > 0).sum()) for _, indices in parts)
         data = tables.encode(parts)
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from aecodec.codec import Codec
-from aecodec.networks import BLOCK, Aec1, ModelConfig
-from aecodec.training.export import fit_tables
-from aecodec.weights import save_model
+from aecodec.families.aec1.config import BLOCK, ModelConfig
+from aecodec.families.aec1.fitting import fit_tables
+from aecodec.families.aec1.klt import start_from_klt
+from aecodec.families.aec1.network import Aec1
+from aecodec.training.export import save
 
 SMALL = ModelConfig(
     latent_channels=24,
@@ -22,8 +24,8 @@ SMALL = ModelConfig(
     context_channels=16,
     filter_channels=8,
     filter_layers=3,
+    blocks_16=2,
     analysis_blocks_16=1,
-    hidden_signs=True,
     rows=4,
 )
 
@@ -41,8 +43,7 @@ def smooth_covariance() -> torch.Tensor:
 def small_network() -> Aec1:
     torch.manual_seed(0)
     network = Aec1(SMALL)
-    network.start_from_klt(smooth_covariance())
-    assert network.synthesis.filter is not None
+    start_from_klt(network, smooth_covariance())
     torch.nn.init.normal_(network.synthesis.filter.last.weight, std=0.02)  # from nothing to a little
     torch.nn.init.uniform_(network.scale_model.z_weights, -0.5, 0.8)
     return network.eval().requires_grad_(False)
@@ -51,7 +52,7 @@ def small_network() -> Aec1:
 @pytest.fixture(scope="session")
 def small_weights(small_network: Aec1, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_model(path, small_network, *fit_tables(None))
+    save(path, small_network, *fit_tables(None))
     return path
 
 

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from aecodec import rate
+from aecodec import metrics
 from aecodec.cli import main
 
 Run = Callable[..., Result]
@@ -201,7 +201,7 @@ def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray
     run("compress", folder / "a.png", "-q", "90")
     facts = json.loads(run("compare", "--json", folder / "a.png", folder / "a.aec").stdout)
     decoded = np.asarray(Image.open(folder / "a.aec"))
-    assert facts["psnr_rgb"] == pytest.approx(rate.psnr(photo, decoded), abs=1e-3)
+    assert facts["psnr_rgb"] == pytest.approx(metrics.psnr(photo, decoded), abs=1e-3)
     assert facts["bpp_b"] == pytest.approx(8 * (folder / "a.aec").stat().st_size / (144 * 96), abs=1e-3)
     assert "psnr_rgb        -" in run("compare", folder / "a.png", folder / "a.png").stdout  # nothing differs
     for a, b, complaint in (

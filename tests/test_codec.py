@@ -12,18 +12,26 @@ import torch
 from PIL import Image
 from reference_decoder import ReferenceModel
 
-import aecodec.codec
-from aecodec import AecodecError, FormatError, LimitError, ModelError, container
-from aecodec.codec import Codec, symbols_of_tiles
-from aecodec.hiding import count_hidden, sign_groups
-from aecodec.networks import Aec1, ModelConfig, network_input, with_halo, within
+from aecodec import AecodecError, FormatError, LimitError, ModelError, container, models
+from aecodec.codec import Codec
+from aecodec.families.aec1.config import ModelConfig
+from aecodec.families.aec1.fitting import PRIORS, fit_tables
+from aecodec.families.aec1.hiding import count_hidden, sign_groups
+from aecodec.families.aec1.network import Aec1
+from aecodec.families.layouts import network_input
 from aecodec.picture.padding import pad
-from aecodec.training.export import PRIORS, fit_tables
-from aecodec.weights import Model, save_model
+from aecodec.tiling import Box
+from aecodec.training.export import save
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.square(a.astype(float) - b).mean()))
+
+
+def symbols_of(codec: Codec, photo: np.ndarray, quality: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hyper latents, symbols and scale indices of the photo, without a search."""
+    (latents,) = codec.model.family.analyse(pad(photo, (128, 192))[None], [Box.whole((128, 192))])
+    return codec.model.family.symbol_arrays(latents, quality)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (63, 64), (65, 64), (97, 130), (3, 500)])
@@ -45,36 +53,27 @@ def test_quality_buys_fidelity_with_bytes(codec: Codec, photo: np.ndarray) -> No
     assert fidelity[-1] > 22  # 24 of 768 Karhunen-Loeve coefficients cannot do much more
 
 
-def test_the_reference_decoder_reads_the_same_symbols(
-    codec: Codec, small_weights: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_reference_decoder_reads_the_same_symbols(codec: Codec, small_weights: Path, photo: np.ndarray) -> None:
     reference = ReferenceModel(small_weights)
     for quality in (100, 4321, 10000):
         ((z, indices, symbols),) = reference.decode(codec.compress(photo, quality / 100, effort=0))
-        x = network_input(pad(photo, (128, 192)))
-        expected = symbols_of_tiles(codec.model, x, (slice(0, 128), slice(0, 192)), quality)
+        expected = symbols_of(codec, photo, quality)
         for got, want in zip((z, symbols, indices), expected, strict=True):
             np.testing.assert_array_equal(got, want[0])
-    monkeypatch.setattr(aecodec.codec, "TILE", 64)
-    monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", 64 * 64)
-    assert len(reference.decode(codec.compress(photo, 60))) == 6
+    assert len(reference.decode(codec.compress(photo, 60, tile=64))) == 6
 
 
 def test_tiles_leave_no_seams(codec: Codec, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Analysis and synthesis of tiles with their halos are those of the whole picture."""
-    x = network_input(pad(photo, (128, 192)))
-    network = codec.model.network
-    whole = network.analysis(x)
-    rows, columns = slice(0, 64), slice(64, 128)
-    window = with_halo((rows, columns), (128, 192), network.config.analysis_halo)
-    part = network.analysis(network_input(pad(photo, (128, 192))[:, :, window[0], window[1]]))
-    inside = aecodec.codec._in_latents(within((rows, columns), window))
-    torch.testing.assert_close(part[:, :, inside[0], inside[1]], whole[:, :, 0:4, 4:8], atol=1e-4, rtol=1e-4)
+    family, padded = codec.model.family, pad(photo, (128, 192))[None]
+    (whole,) = family.analyse(padded, [Box.whole((128, 192))])
+    box = Box(0, 64, 64, 128)
+    window = box.with_halo(family.geometry.analysis_halo, (128, 192))
+    (part,) = family.analyse(pad(photo, (128, 192))[window.slices][None], [box.within(window)])
+    torch.testing.assert_close(part, whole[:, :, 0:4, 4:8], atol=1e-4, rtol=1e-4)
 
     data = codec.compress(photo, 90)
-    monkeypatch.setattr(aecodec.codec, "TILE", 64)
-    monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", 64 * 64)
-    tiled = codec.compress(photo, 90)
+    tiled = codec.compress(photo, 90, tile=64)
     assert container.read_header(tiled).tile == 64
     one, many = (np.asarray(codec.decompress(d)).astype(float) for d in (data, tiled))
     assert abs(psnr(photo, one) - psnr(photo, many)) < 0.3
@@ -85,7 +84,7 @@ def test_tiles_leave_no_seams(codec: Codec, photo: np.ndarray, monkeypatch: pyte
 
 def test_halos_cover_the_receptive_fields(codec: Codec) -> None:
     """A change just outside the halo does not reach the tile."""
-    network = codec.model.network
+    network = codec.model.family.network
     x = torch.zeros(1, 3, 512, 512, dtype=torch.uint8)
     changed = x.clone()
     edge = 256 - network.config.analysis_halo
@@ -102,7 +101,7 @@ def test_halos_cover_the_receptive_fields(codec: Codec) -> None:
     other[:, :, : 16 - config.synthesis_halo] += 3
     a, b = (network.synthesis(v, v * network.decoder_gain(position), f, position) for v in (y, other))
     assert torch.equal(a[:, :, 128:], b[:, :, 128:])
-    inside = slice(16, 32), slice(10, 20)
+    inside = Box(16, 32, 10, 20)
     part = network.synthesis(y, y * network.decoder_gain(position), f, position, inside)
     torch.testing.assert_close(part, a[:, :, 128:, 80:160], atol=1e-5, rtol=1e-5)
 
@@ -146,17 +145,17 @@ def test_metadata_survive(codec: Codec, photo: np.ndarray) -> None:
 
 
 def test_coded_size_is_within_one_percent_of_the_estimate(codec: Codec, photo: np.ndarray) -> None:
-    x, inside = network_input(pad(photo, (128, 192))), (slice(0, 128), slice(0, 192))
     for quality in (500, 5000, 9500):
-        z, symbols, indices = symbols_of_tiles(codec.model, x, inside, quality)
-        groups = sign_groups(codec.model.network.config, torch.from_numpy(indices))
+        z, symbols, indices = symbols_of(codec, photo, quality)
+        groups = sign_groups(torch.from_numpy(indices))
         hidden = count_hidden(torch.from_numpy(symbols), groups).item() / 8
         assert hidden > 0
         z_indices = np.broadcast_to(
-            codec.model.scale_model.z_scale_index(quality - 100).numpy().astype(np.uint8)[:, None, None], z[0].shape
+            codec.model.family.scale_model.z_scale_index(quality - 100).numpy().astype(np.uint8)[:, None, None],
+            z[0].shape,
         )
-        tables = codec.model.tables
-        coded = codec.model.scale_model.z_residual(torch.from_numpy(z)).int().numpy()
+        tables = codec.model.family.tables
+        coded = codec.model.family.scale_model.z_residual(torch.from_numpy(z)).int().numpy()
         estimate = (tables.estimate(coded[0], z_indices) + tables.estimate(symbols[0], indices[0])) / 8 - hidden
         payload = container.read(codec.compress(photo, quality / 100)).tiles[0]
         assert abs(len(payload) - estimate) <= 0.01 * estimate + 16
@@ -174,14 +173,14 @@ def test_hyper_latents_that_are_not_coded_are_not_used(small_network: Aec1, phot
     frequencies, reach = fit_tables(always_zero)
     assert reach[0] == 0
     path = tmp_path / "model.safetensors"
-    save_model(path, network, frequencies, reach)
+    save(path, network, frequencies, reach)
     codec = Codec("cpu", path)
     assert codec.decompress(codec.compress(photo)).size == (144, 96)
 
 
 def test_a_file_of_another_model_is_refused(codec: Codec, photo: np.ndarray, small_network, tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
-    save_model(path, small_network, *fit_tables(None), {"note": "another hash"})
+    save(path, small_network, *fit_tables(None), {"note": "another hash"})
     data = Codec("cpu", path).compress(photo)
     with pytest.raises(ModelError, match=data[6:10].hex()):
         codec.decompress(data)
@@ -193,10 +192,10 @@ def test_damaged_weights_are_refused(small_weights: Path, tmp_path: Path) -> Non
     for broken in (b"", data[:1000], data[:-10], b"\0" * 100):
         path.write_bytes(broken)
         with pytest.raises(ModelError, match=r"damaged\.safetensors"):
-            Model(path, torch.device("cpu"))
+            models.load(path, "cpu")
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(ModelError, match="not the released file"):
-        Model(path, torch.device("cpu"), Model(small_weights, torch.device("cpu")).id.hex() * 8)
+        models.load(path, "cpu", expected_sha256=models.load(small_weights, "cpu").id.hex() * 8)
 
 
 def test_forged_payloads_are_format_errors_or_wrong_pictures_but_never_crash(codec: Codec, photo: np.ndarray) -> None:

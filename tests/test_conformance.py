@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,11 @@ from conformance.make import digest_of_integers
 from PIL import Image
 from reference_decoder import ReferenceModel
 
-import aecodec.codec
-import aecodec.weights
 from aecodec import container
-from aecodec.codec import Codec, _tiles, _z_indices
-from aecodec.hiding import sign_groups, tables_of, with_signs
-from aecodec.weights import DEFAULT, RELEASED, weights_folder
+from aecodec.codec import Codec
+from aecodec.families.aec1.hiding import sign_groups, tables_of, with_signs
+from aecodec.models import DEFAULT, RELEASED, weights_folder
+from aecodec.tiling import tiles
 
 HERE = Path(__file__).parent / "conformance"
 CASES = [(name, path.stem) for name in RELEASED for path in sorted((HERE / name).glob("*.aec"))]
@@ -41,18 +40,18 @@ def integers(
 
     The scale indices are those of the last of a batch whose others are different.
     """
-    file = container.read(data)
+    file, family = container.read(data), codec.model.family
     result = []
-    for payload, (rows, columns) in zip(file.tiles, _tiles(file.header), strict=True):
-        decoder = codec.model.tables.decoder(payload)
-        shape = (codec.model.network.config.hyper_channels, *((s.stop - s.start) // 64 for s in (rows, columns)))
-        coded = decoder.take(_z_indices(codec.model, shape, file.header.quality))
-        (z,) = codec.model.scale_model.z_of_residual(coded[None])
+    for payload, box in zip(file.tiles, tiles(file.header.padded_size, file.header.tile), strict=True):
+        decoder = family.tables.decoder(payload)
+        shape = (family.network.config.hyper_channels, *box.in_units(64).size)
+        coded = decoder.take(family.z_indices(shape, file.header.quality))
+        (z,) = family.scale_model.z_of_residual(coded[None])
         stack = torch.from_numpy(np.stack([z - k for k in reversed(range(batch))]).clip(-127, 127)).float()
         stack = stack.to(codec.device, memory_format=memory_format)
-        _, index = codec.model.scale_model(stack, file.header.quality - 100)
+        _, index = family.scale_model(stack, file.header.quality - 100)
         index = index[-1:].to(torch.uint8)
-        groups = sign_groups(codec.model.network.config, index)
+        groups = sign_groups(index)
         coded = decoder.take(tables_of(index, groups)[0].cpu().contiguous().numpy())
         symbols = with_signs(torch.from_numpy(coded[None]), groups)
         result.append((z, index[0].cpu().contiguous().numpy(), symbols[0].contiguous().numpy()))
@@ -67,7 +66,7 @@ def check(codec: Codec, data: bytes, digest: str, golden: Image.Image) -> None:
     for image in (codec.decompress(data), codec.decompress_batch([data, data, data])[1]):
         assert image.mode == golden.mode
         difference = np.abs(np.asarray(image).astype(int) - np.asarray(golden))
-        if codec.model.network.synthesis.last.weight.dtype == torch.bfloat16:
+        if codec.model.family.network.synthesis.last.weight.dtype == torch.bfloat16:
             assert difference.max() <= 2
             assert (difference > 1).mean() < 1e-4
         else:
@@ -99,14 +98,6 @@ WAYS: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
-@contextmanager
-def plain_float32() -> Iterator[None]:
-    """Models that are loaded meanwhile do not use bfloat16 even where the processor has it."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(aecodec.weights, "_fast_dtype", lambda device: torch.float32)
-        yield
-
-
 def released_file(name: str, title: str) -> tuple[Path, bytes, str, Image.Image]:
     """Weights, file, digest of its integers, decoded picture."""
     expected = json.loads((HERE / name / "expected.json").read_text())[title]
@@ -122,8 +113,8 @@ def small_file(small_weights: Path, codec: Codec, photo: np.ndarray) -> tuple[Pa
     """The same of the tests' small model: what the reference decoder says, and what a single thread shows."""
     data = codec.compress(photo[:64, 30:110], 70)
     digest = digest_of_integers(ReferenceModel(small_weights).decode(data))
-    with threads(1), plain_float32():
-        return small_weights, data, digest, Codec("cpu", small_weights).decompress(data)
+    with threads(1):
+        return small_weights, data, digest, Codec("cpu", small_weights, precision="float32").decompress(data)
 
 
 def test_every_released_model_has_golden_files() -> None:
@@ -143,8 +134,7 @@ def test_golden_file(name: str, title: str) -> None:
     weights, data, digest, golden = released_file(name, title)
     for device in DEVICES:
         check(Codec(device, name), data, digest, golden)
-    with plain_float32():
-        check(Codec("cpu", weights), data, digest, golden)
+    check(Codec("cpu", weights, precision="float32"), data, digest, golden)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -159,10 +149,10 @@ def test_golden_files_in_other_ways(name: str, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_the_small_model_in_other_ways(small_file: tuple[Path, bytes, str, Image.Image], way: str) -> None:
     weights, *file = small_file
-    for dtype in (nullcontext, plain_float32):
+    for precision in ("auto", "float32"):
         for device in DEVICES:
-            with WAYS[way](), dtype():
-                check(Codec(device, weights), *file)
+            with WAYS[way]():
+                check(Codec(device, weights, precision=precision), *file)
 
 
 @pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
@@ -187,6 +177,7 @@ def test_the_reference_decoder_reads_a_golden_file() -> None:
 
 if __name__ == "__main__":  # test_other_processors
     for weights, path, digest in json.loads(sys.argv[1]):
-        for dtype in (nullcontext, plain_float32):
-            with dtype(), Image.open(f"{path}.png") as golden:
-                check(Codec("cpu", Path(weights)), Path(f"{path}.aec").read_bytes(), digest, golden)
+        for precision in ("auto", "float32"):
+            with Image.open(f"{path}.png") as golden:
+                codec = Codec("cpu", Path(weights), precision=precision)
+                check(codec, Path(f"{path}.aec").read_bytes(), digest, golden)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_decoder import Ans
 
-from aecodec.entropy import ESCAPE_TOP, FREQUENCY_TOTAL, Tables
+from aecodec.coding.ans import FREQUENCY_TOTAL
+from aecodec.coding.tables import ESCAPE_TOP, Tables
 from aecodec.errors import FormatError, ModelError
-from aecodec.training.export import PRIORS, fit_tables, frequencies_of
+from aecodec.families.aec1.fitting import PRIORS, fit_tables, frequencies_of
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aecodec.codec import Codec
-from aecodec.entropy import ESCAPE_TOP, TABLES
-from aecodec.hiding import (
+from aecodec.coding.tables import ESCAPE_TOP, TABLES
+from aecodec.families.aec1.hiding import (
     CHAIN,
     _cheapest_changes,
     _syndrome,
@@ -22,10 +22,9 @@ from aecodec.hiding import (
     with_signs,
     without_signs,
 )
-from aecodec.networks import ModelConfig, first_pass_mask
-from aecodec.rounding import quantise, shifts
+from aecodec.families.aec1.network import first_pass_mask
+from aecodec.families.aec1.rounding import quantise, shifts
 
-HIDING = ModelConfig(hidden_signs=True)
 WORTH = torch.tensor([20.0])
 
 
@@ -41,7 +40,7 @@ def draw(shape: tuple[int, ...], seed: int, low: int = 0, high: int = 64) -> tup
 def hidden(residual: Tensor, index: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
     """Symbols before and after both passes hid their signs."""
     shift = shifts(index, prices, WORTH.expand(len(residual)))
-    plain, groups = quantise(residual, shift), sign_groups(HIDING, index)
+    plain, groups = quantise(residual, shift), sign_groups(index)
     symbols = plain.clone()
     for number in range(2):
         symbols = hide(symbols, residual, shift, [passes[number] for passes in groups])
@@ -51,8 +50,8 @@ def hidden(residual: Tensor, index: Tensor, prices: Tensor) -> tuple[Tensor, Ten
 @pytest.mark.parametrize("shape", [(1, 24, 5, 7), (3, 40, 16, 16), (2, 4, 2, 2), (2, 320, 8, 8)])
 def test_signs_come_back(codec: Codec, shape: tuple[int, ...]) -> None:
     residual, index = draw(shape, seed=shape[1])
-    plain, symbols = hidden(residual, index, codec.model.prices)
-    groups = sign_groups(HIDING, index)
+    plain, symbols = hidden(residual, index, codec.model.family.prices)
+    groups = sign_groups(index)
     assert ((symbols - plain).abs() <= 1).all()
     assert ((symbols == 0) | (symbols.sign() == residual.sign())).all()
     coded, tables = without_signs(symbols.clone(), groups), tables_of(index, groups)
@@ -63,7 +62,7 @@ def test_signs_come_back(codec: Codec, shape: tuple[int, ...]) -> None:
     assert torch.equal(symbols[carriers] == 0, plain[carriers] == 0)
     assert torch.equal(count_hidden(symbols, groups), (carriers & (symbols != 0)).sum((1, 2, 3)).float())
     assert torch.equal(with_signs(coded, groups), symbols)
-    alone = [hidden(residual[b : b + 1], index[b : b + 1], codec.model.prices)[1] for b in range(len(residual))]
+    alone = [hidden(residual[b : b + 1], index[b : b + 1], codec.model.family.prices)[1] for b in range(len(residual))]
     assert torch.equal(torch.cat(alone), symbols)
 
 
@@ -71,7 +70,7 @@ def test_passes_hide_on_their_own(codec: Codec) -> None:
     """The second pass is decided when the first cannot be changed any more."""
     _, index = draw((1, 64, 12, 12), seed=1)
     mask = first_pass_mask(index)
-    first, second = sign_groups(HIDING, index)[0]
+    first, second = sign_groups(index)[0]
     for places, members in ((first, mask), (second, ~mask)):
         flat = members.permute(1, 2, 0).reshape(-1).numpy()
         assert flat[places].all()
@@ -84,11 +83,11 @@ def test_passes_hide_on_their_own(codec: Codec) -> None:
 
 def test_a_tile_in_which_little_happens_hides_nothing() -> None:
     index = torch.full((1, 8, 4, 4), 4.0)
-    ((first, second),) = sign_groups(HIDING, index)
+    ((first, second),) = sign_groups(index)
     assert first.size == second.size == 0
     index[0, 0, 0, 0] = 63  # an activity of 26, of 78 for a sign
-    assert all(places.size == 0 for places in sign_groups(HIDING, index)[0])
-    groups = sign_groups(HIDING, index)
+    assert all(places.size == 0 for places in sign_groups(index)[0])
+    groups = sign_groups(index)
     symbols = torch.ones_like(index)
     assert torch.equal(with_signs(without_signs(symbols, groups), groups), symbols)
     assert int(tables_of(index, groups).max()) < TABLES
@@ -122,7 +121,7 @@ def test_changes_are_right_and_cost_as_little_as_possible(length: int, chains: i
 def test_the_largest_symbols_stay_within_what_can_be_coded(codec: Codec) -> None:
     residual, index = draw((1, 40, 8, 8), seed=9, low=30)
     residual *= 1e6
-    plain, symbols = hidden(residual, index, codec.model.prices)
+    plain, symbols = hidden(residual, index, codec.model.family.prices)
     assert plain.abs().max() == symbols.abs().max() == ESCAPE_TOP
-    groups = sign_groups(HIDING, index)
+    groups = sign_groups(index)
     assert torch.equal(with_signs(without_signs(symbols.clone(), groups), groups), symbols)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-import aecodec.codec
 from aecodec.codec import Codec
-from aecodec.networks import Aec1, Filter, asinh, blocks_of_pixels, latents_of_pixels
+from aecodec.families.aec1.network import Aec1, Filter, asinh
+from aecodec.families.layouts import blocks_of_pixels, latents_of_pixels
 
 
 @pytest.fixture
@@ -18,7 +18,6 @@ def busy_network(small_network: Aec1) -> Aec1:
     """Nonlinear paths that matter, in training mode."""
     network = Aec1(small_network.config)
     network.load_state_dict(small_network.state_dict())
-    assert network.synthesis.filter is not None
     for layer in (network.analysis.nonlinear[-1], network.synthesis.last, network.synthesis.filter.last):
         layer.weight.data.mul_(10)  # type: ignore[operator]
     return network.requires_grad_(False).train()
@@ -78,9 +77,7 @@ def test_asinh_and_its_gradient_are_those_of_torch() -> None:
 
 
 def test_pixels_in_bfloat16_are_within_one_level(small_weights: Path, photo: np.ndarray) -> None:
-    codecs = [Codec("cpu", small_weights) for _ in range(2)]
-    for one, dtype in zip(codecs, (torch.float32, torch.bfloat16), strict=True):
-        one.model.network.prepare_for_inference(dtype)
+    codecs = [Codec("cpu", small_weights, precision=precision) for precision in ("float32", "bfloat16")]
     for quality in (1, 50, 100):
         data = codecs[0].compress(photo, quality)
         a, b = (np.asarray(one.decompress(data)).astype(int) for one in codecs)
@@ -88,18 +85,15 @@ def test_pixels_in_bfloat16_are_within_one_level(small_weights: Path, photo: np.
 
 
 @pytest.mark.parametrize("together", [1, 2, 5])
-def test_tiles_may_be_joined_in_any_way(
-    codec: Codec, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, together: int
-) -> None:
+def test_tiles_may_be_joined_in_any_way(small_weights: Path, photo: np.ndarray, together: int) -> None:
     """Strips of tiles hold what single tiles hold, in batches of pictures of different sizes too."""
-    monkeypatch.setattr(aecodec.codec, "TILE", 64)
-    monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", 64 * 64)
+    codec = Codec("cpu", small_weights)
     pictures = [np.tile(photo, (1, 3, 1)), photo[:64, :64], photo, photo[::-1].copy()]
-    monkeypatch.setattr(aecodec.codec, "STRIP_TILES", 1)
-    expected = codec.compress_batch(pictures, 70)
+    codec.strip_tiles = 1
+    expected = codec.compress_batch(pictures, 70, tile=64)
     images = [np.asarray(image).astype(int) for image in codec.decompress_batch(expected)]
-    monkeypatch.setattr(aecodec.codec, "STRIP_TILES", together)
-    for data, want in zip(codec.compress_batch(pictures, 70), expected, strict=True):
+    codec.strip_tiles = together
+    for data, want in zip(codec.compress_batch(pictures, 70, tile=64), expected, strict=True):
         assert abs(len(data) - len(want)) <= 16  # sums in another order may move a latent across a rounding edge
     for image, pixels in zip(codec.decompress_batch(expected), images, strict=True):
         assert np.abs(np.asarray(image) - pixels).max() <= 1

@@ -8,7 +8,7 @@ import torch
 from conftest import SMALL
 
 from aecodec.errors import ModelError
-from aecodec.integer import (
+from aecodec.exact.layers import (
     ACTIVATION_TOP,
     POSITION_STEPS,
     SUM_LIMIT,
@@ -18,7 +18,9 @@ from aecodec.integer import (
     integer_conv2d,
     interpolate_rows_exactly,
 )
-from aecodec.networks import TRUNK_LAYERS, Aec1, ExactScaleModel, ScaleModel
+from aecodec.families.aec1.config import TRUNK_LAYERS
+from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec1.scale_model import ExactScaleModel, ScaleModel
 
 
 def numpy_layer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray, top: int) -> np.ndarray:

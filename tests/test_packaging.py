@@ -43,7 +43,7 @@ def test_the_wheel_works_by_itself(built: Path, tmp_path: Path) -> None:
     assert "aec = aecodec.numcodecs_codec:Aec" in points.read_text()
     code = f"""
 import aecodec
-from aecodec.weights import weights_folder
+from aecodec.models import weights_folder
 assert aecodec.__file__.startswith({str(tmp_path)!r})
 codec = aecodec.Codec("cpu", weights_folder() / "small.safetensors")
 assert codec.decompress(codec.compress({str(ROOT / "examples" / "coffee.png")!r})).size == (600, 400)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 import aecodec
-from aecodec import container, rate
+from aecodec import container, metrics
 from aecodec.codec import Codec
 
 
@@ -92,7 +92,7 @@ def test_wishes_are_those_of_the_codec(tmp_path: Path, photo: np.ndarray) -> Non
     image.save(tmp_path / "x.aec", bpp=0.5)
     assert 0.49 <= 8 * (tmp_path / "x.aec").stat().st_size / (144 * 96) <= 0.5
     image.save(tmp_path / "x.aec", psnr=23)
-    assert 23 <= rate.psnr(photo, np.asarray(Image.open(tmp_path / "x.aec"))) <= 23.1
+    assert 23 <= metrics.psnr(photo, np.asarray(Image.open(tmp_path / "x.aec"))) <= 23.1
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path, photo: np.ndarray) -> None:

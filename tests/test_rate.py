@@ -11,10 +11,11 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from aecodec import AecodecError, container, rate
+from aecodec import AecodecError, container, metrics, rate
 from aecodec.cli import main
 from aecodec.codec import Codec
-from aecodec.networks import Analysis
+from aecodec.families.aec1.network import Analysis
+from aecodec.options import EncodeOptions, parse_size
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def sizes(codec: Codec, photo: np.ndarray) -> dict[int, int]:
 
 
 def psnr(photo: np.ndarray, codec: Codec, data: bytes) -> float:
-    return rate.psnr(photo, np.asarray(codec.decompress(data)))
+    return metrics.psnr(photo, np.asarray(codec.decompress(data)))
 
 
 @pytest.mark.parametrize("quality", [30, 60, 90])
@@ -49,7 +50,7 @@ def test_a_psnr_is_met_within_a_tenth_of_a_decibel_from_above(codec: Codec, phot
 
     def fidelity(data: bytes) -> float:
         decoded = np.asarray(codec.decompress(data))
-        return rate.psnr(colour, decoded[:, :, :3] if kind == "RGBA" else decoded)
+        return metrics.psnr(colour, decoded[:, :, :3] if kind == "RGBA" else decoded)
 
     for quality in (5, 20):
         wanted = fidelity(codec.compress(picture, quality)) - 0.005
@@ -95,7 +96,7 @@ def test_few_probes_find_the_quality_of_any_smooth_curve(steepness: float, wante
         probes.append(hundredths)
         return bytes(int(1000 * 1000 ** ((hundredths / 10000) ** steepness)))
 
-    assert 0.98 * wanted <= len(rate.choose(rate.Goal(size=wanted), 1, encode, len)) <= wanted
+    assert 0.98 * wanted <= len(rate.choose(EncodeOptions(size=wanted), 1, encode, len)) <= wanted
     assert len(probes) <= 7
 
 
@@ -103,17 +104,17 @@ def test_leaps_end_the_search_on_the_right_side() -> None:
     def leaping(hundredths: int) -> bytes:
         return bytes(50 if hundredths < 7777 else 500)
 
-    assert len(rate.choose(rate.Goal(size=400), 1, leaping, len)) == 50
-    assert len(rate.choose(rate.Goal(psnr=51), 1, leaping, len)) == 500
-    assert len(rate.choose(rate.Goal(psnr=51), 1, leaping, lambda data: math.inf if len(data) > 50 else 0.0)) == 500
+    assert len(rate.choose(EncodeOptions(size=400), 1, leaping, len)) == 50
+    assert len(rate.choose(EncodeOptions(psnr=51), 1, leaping, len)) == 500
+    assert len(rate.choose(EncodeOptions(psnr=51), 1, leaping, lambda data: math.inf if len(data) > 50 else 0.0)) == 500
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
     for text, size in (("200kB", 200_000), ("1.5 MB", 1_500_000), ("64KiB", 65_536), ("5000", 5000), (".5m", 500_000)):
-        assert rate.parse_size(text) == size
+        assert parse_size(text) == size
     for text in ("", "kB", "12 apples", "-3", "1e5"):
         with pytest.raises(AecodecError, match="200kB"):
-            rate.parse_size(text)
+            parse_size(text)
 
 
 def test_contradictions_are_refused(codec: Codec, photo: np.ndarray) -> None:
@@ -129,8 +130,8 @@ def test_contradictions_are_refused(codec: Codec, photo: np.ndarray) -> None:
 def test_psnr_is_that_of_all_samples(photo: np.ndarray) -> None:
     other = photo.copy()
     other[3, 5, 1] ^= 16
-    assert rate.psnr(photo, other) == pytest.approx(10 * math.log10(255**2 * photo.size / 256))
-    assert rate.psnr(photo, photo) == math.inf
+    assert metrics.psnr(photo, other) == pytest.approx(10 * math.log10(255**2 * photo.size / 256))
+    assert metrics.psnr(photo, photo) == math.inf
 
 
 def test_the_command_line_takes_wishes(tmp_path: Path, small_weights: Path, photo: np.ndarray) -> None:

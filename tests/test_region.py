@@ -6,23 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
-import aecodec.codec
-from aecodec import AecodecError, rate
+from aecodec import AecodecError
+from aecodec.canvas import Canvas
 from aecodec.cli import main
 from aecodec.codec import Codec
-from aecodec.entropy import Tables
+from aecodec.coding.tables import Tables
+from aecodec.metrics import psnr
+from aecodec.tiling import Box
 
 TILE = 128  # with halos of 96 pixels, a region in the middle 32 of a tile needs no other
-
-
-@pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aecodec.codec, "TILE", TILE)
-    monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", TILE * TILE)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +37,10 @@ REGIONS = [(0, 0, 600, 437), (0, 0, 1, 1), (599, 436, 1, 1), (100, 120, 77, 40),
 
 
 @pytest.mark.parametrize("kind", ["RGB", "L", "RGBA"])
-@pytest.mark.parametrize("tiled", [True, False])
-def test_a_region_is_what_the_whole_shows_there(
-    codec: Codec, large: np.ndarray, kind: str, tiled: bool, request: pytest.FixtureRequest
-) -> None:
-    if tiled:
-        request.getfixturevalue("small_tiles")
+@pytest.mark.parametrize("tile", [TILE, 0])
+def test_a_region_is_what_the_whole_shows_there(codec: Codec, large: np.ndarray, kind: str, tile: int) -> None:
     picture = {"RGB": large, "L": large[:, :, 0], "RGBA": np.dstack([large, large[:, :, 0]])}[kind]
-    data = codec.compress(picture, 80)
+    data = codec.compress(picture, 80, tile=tile)
     whole = np.asarray(codec.decompress(data)).astype(int)
     for x, y, width, height in REGIONS:
         image = codec.decompress(data, region=(x, y, width, height))
@@ -73,12 +64,11 @@ def test_a_region_is_what_the_whole_shows_there(
 def test_only_the_tiles_that_are_needed_are_decoded(
     codec: Codec,
     large: np.ndarray,
-    small_tiles: None,
     monkeypatch: pytest.MonkeyPatch,
     region: tuple[int, int, int, int],
     tiles: int,
 ) -> None:
-    data = codec.compress(large)
+    data = codec.compress(large, tile=TILE)
     decoded = []
     decoder = Tables.decoder
 
@@ -91,36 +81,28 @@ def test_only_the_tiles_that_are_needed_are_decoded(
     assert len(decoded) == len(set(decoded)) == tiles
 
 
-def test_latents_of_few_rows_of_tiles_are_held(
-    codec: Codec, small_tiles: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_states_of_few_rows_of_tiles_are_held(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     held = []
-    gather = aecodec.codec._Part.gather
+    states_of = Canvas.states_of
 
-    def counted(self: aecodec.codec._Part, window: aecodec.codec.Box) -> torch.Tensor:
-        held.append(len(self.latents))
-        return gather(self, window)
+    def counted(self: Canvas, window: Box) -> list:
+        held.append(len(self.states))
+        return states_of(self, window)
 
-    monkeypatch.setattr(aecodec.codec._Part, "gather", counted)
-    codec.decompress(codec.compress(np.zeros((10 * TILE, TILE), np.uint8)))
+    monkeypatch.setattr(Canvas, "states_of", counted)
+    codec.decompress(codec.compress(np.zeros((10 * TILE, TILE), np.uint8), tile=TILE))
     assert held == [2] + 8 * [3] + [2]
 
 
-def test_tile_borders_are_as_faithful_as_the_rest(
-    codec: Codec, large: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tile_borders_are_as_faithful_as_the_rest(codec: Codec, large: np.ndarray) -> None:
     """PSNR within 8 pixels of a tile border, against the same pixels of a picture that is one tile."""
     for quality in (10, 50, 90):
-        whole = np.asarray(codec.decompress(codec.compress(large, quality)))
-        with monkeypatch.context() as patched:
-            patched.setattr(aecodec.codec, "TILE", TILE)
-            patched.setattr(aecodec.codec, "UNTILED_PIXELS", TILE * TILE)
-            tiled = np.asarray(codec.decompress(codec.compress(large, quality)))
+        whole, tiled = (np.asarray(codec.decompress(codec.compress(large, quality, tile=t))) for t in (0, TILE))
         rows, columns = ((np.arange(side) + 8) % TILE < 16 for side in large.shape[:2])
         rows[:8] = columns[:8] = False  # the picture's own border
         border = rows[:, None] | columns
         assert border.mean() > 0.15
-        assert abs(rate.psnr(large[border], tiled[border]) - rate.psnr(large[border], whole[border])) < 0.05
+        assert psnr(large[border], whole[border]) - psnr(large[border], tiled[border]) < 0.05
 
 
 def test_regions_outside_are_refused(codec: Codec, photo: np.ndarray) -> None:

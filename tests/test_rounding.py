@@ -7,12 +7,11 @@ import pytest
 import torch
 from reference_decoder import ReferenceModel
 
-import aecodec.codec
 from aecodec import AecodecError
 from aecodec.codec import Codec
-from aecodec.networks import rate_distortion_lambda
-from aecodec.rounding import quantise, shifts
-from aecodec.weights import DEFAULT, weights_folder
+from aecodec.families.aec1.config import rate_distortion_lambda
+from aecodec.families.aec1.rounding import quantise, shifts
+from aecodec.models import DEFAULT, weights_folder
 
 
 def test_rounding_is_to_a_neighbour_and_never_away_from_zero(codec: Codec) -> None:
@@ -20,7 +19,7 @@ def test_rounding_is_to_a_neighbour_and_never_away_from_zero(codec: Codec) -> No
     residual = 6 * torch.randn(1, 4, 50, 50, generator=generator)
     residual[0, 0, 0, :4] = torch.tensor([300.7, -300.7, 12.49, -1e9])
     index = torch.randint(0, 64, residual.shape, generator=generator).float()
-    symbols = quantise(residual, shifts(index, codec.model.prices, torch.tensor([9.0])))
+    symbols = quantise(residual, shifts(index, codec.model.family.prices, torch.tensor([9.0])))
     assert torch.equal(symbols, symbols.round())
     inside = residual.abs() < 30000
     assert ((symbols - residual).abs()[inside] <= 1.5).all()
@@ -32,8 +31,8 @@ def test_rounding_is_to_a_neighbour_and_never_away_from_zero(codec: Codec) -> No
 def test_rounding_pays_bits_against_squared_error(codec: Codec) -> None:
     """1 rather than 0 where that is less bits + worth * squared error, each picture of a batch by its own worth; larger
     symbols from as far below them on; what is not coded is 0."""
-    tables = codec.model.tables
-    prices = codec.model.prices.clone()
+    tables = codec.model.family.tables
+    prices = codec.model.family.prices.clone()
     prices[7] = torch.inf
     worths = (5.0, 20.0)
     residual = torch.linspace(-4.45, 4.45, 401).expand(2, 1, 1, 401)
@@ -53,24 +52,19 @@ def test_rounding_pays_bits_against_squared_error(codec: Codec) -> None:
 def cost(codec: Codec, picture: np.ndarray, data: bytes, quality: int) -> float:
     """Bits per pixel + lambda * 255^2 * MSE."""
     error = np.square(picture.astype(float) - np.asarray(codec.decompress(data))).mean()
-    weight = float(rate_distortion_lambda(codec.model.network.config, torch.tensor((quality - 1) / 99)))
+    weight = float(rate_distortion_lambda(codec.model.family.network.config, torch.tensor((quality - 1) / 99)))
     return 8 * len(data) / picture[..., 0].size + weight * error
 
 
 @pytest.mark.parametrize("tile", [None, 256])
-def test_a_search_lowers_the_cost_of_whole_and_of_tiled_pictures(
-    photo: np.ndarray, tile: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_lowers_the_cost_of_whole_and_of_tiled_pictures(photo: np.ndarray, tile: int | None) -> None:
     codec = Codec("cpu")  # of the released model: with the small one a search has little to gain
     # Tiles are searched one by one: very small ones would be mostly border.
     picture = np.tile(photo, (4, 4, 1))[:, :512]
-    if tile:
-        monkeypatch.setattr(aecodec.codec, "TILE", tile)
-        monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", tile * tile)
     for quality in (20, 80):
-        files = [codec.compress(picture, quality, effort=effort) for effort in (0, 1, 8)]
+        files = [codec.compress(picture, quality, effort=effort, tile=tile) for effort in (0, 1, 8)]
         none, one, eight = (cost(codec, picture, data, quality) for data in files)
-        assert codec.compress(picture, quality) == files[1]
+        assert codec.compress(picture, quality, tile=tile) == files[1]
         assert eight < one < none
         ReferenceModel(weights_folder() / f"{DEFAULT}.safetensors").decode(files[2])
 

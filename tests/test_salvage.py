@@ -10,21 +10,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import aecodec.codec
 from aecodec import container
+from aecodec.canvas import LOST
 from aecodec.cli import main
-from aecodec.codec import LOST, Codec
+from aecodec.codec import Codec
 from aecodec.errors import FormatError
 
 TILE = 64
 HALO = 96  # pixels around a lost tile that depend on it
 WIDTH, HEIGHT = 420, 330  # 7 x 6 tiles
-
-
-@pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aecodec.codec, "TILE", TILE)
-    monkeypatch.setattr(aecodec.codec, "UNTILED_PIXELS", TILE * TILE)
 
 
 @pytest.fixture
@@ -50,15 +44,15 @@ def place_of_tile(data: bytes, number: int) -> int:
     return len(data) - sum(len(tile) + 4 for tile in container.read(data).tiles[number:])
 
 
-def test_an_undamaged_file_is_as_without_salvage(codec: Codec, picture: Image.Image, small_tiles: None) -> None:
-    data = codec.compress(picture)
+def test_an_undamaged_file_is_as_without_salvage(codec: Codec, picture: Image.Image) -> None:
+    data = codec.compress(picture, tile=TILE)
     image, damage = codec.salvage(data)
     assert damage == []
     assert image == codec.decompress(data)
 
 
-def test_intact_tiles_of_a_damaged_picture(codec: Codec, picture: Image.Image, small_tiles: None) -> None:
-    data = codec.compress(picture)
+def test_intact_tiles_of_a_damaged_picture(codec: Codec, picture: Image.Image) -> None:
+    data = codec.compress(picture, tile=TILE)
     whole = np.asarray(codec.decompress(data)).astype(int)
     number = 9  # second row, third column
     broken = changed(data, place_of_tile(data, number))
@@ -80,21 +74,17 @@ def test_intact_tiles_of_a_damaged_picture(codec: Codec, picture: Image.Image, s
     assert np.abs(np.asarray(region).astype(int) - pixels[90:110, 150:250]).max() <= 1
 
 
-def test_the_beginning_of_a_truncated_picture(codec: Codec, picture: Image.Image, small_tiles: None) -> None:
-    data = codec.compress(picture)
+def test_the_beginning_of_a_truncated_picture(codec: Codec, picture: Image.Image) -> None:
+    data = codec.compress(picture, tile=TILE)
     image, damage = codec.salvage(data[: place_of_tile(data, 30) + 1])
     assert [re.search(r"tile \d+", phrase)[0] for phrase in damage] == [f"tile {k}" for k in range(30, 42)]  # type: ignore[index]
     whole = np.asarray(codec.decompress(data)).astype(int)
     assert np.abs(np.asarray(image)[: 256 - HALO] - whole[: 256 - HALO]).max() <= 1
 
 
-@pytest.mark.parametrize("tiled", [False, True])
-def test_pixels_survive_damaged_metadata(
-    codec: Codec, picture: Image.Image, tiled: bool, request: pytest.FixtureRequest
-) -> None:
-    if tiled:
-        request.getfixturevalue("small_tiles")
-    data = codec.compress(picture)
+@pytest.mark.parametrize("tile", [0, TILE])
+def test_pixels_survive_damaged_metadata(codec: Codec, picture: Image.Image, tile: int) -> None:
+    data = codec.compress(picture, tile=tile)
     whole = codec.decompress(data)
     image, damage = codec.salvage(changed(data, data.index(b"exif") + 20))
     assert len(damage) == 1
@@ -108,8 +98,8 @@ def test_pixels_survive_damaged_metadata(
     assert np.array_equal(np.asarray(image), np.asarray(whole)[:, :, :3])
 
 
-def test_a_damaged_length_of_a_chunk_loses_no_tile(codec: Codec, picture: Image.Image, small_tiles: None) -> None:
-    data = codec.compress(picture)
+def test_a_damaged_length_of_a_chunk_loses_no_tile(codec: Codec, picture: Image.Image) -> None:
+    data = codec.compress(picture, tile=TILE)
     image, damage = codec.salvage(changed(data, data.index(b"ALPH") + 4))
     assert not any("tile" in phrase for phrase in damage)
     assert np.array_equal(np.asarray(image), np.asarray(codec.decompress(data))[:, :, :3])
@@ -124,9 +114,9 @@ def test_where_nothing_is_intact_nothing_is_returned(codec: Codec, photo: np.nda
 
 
 def test_the_command_salvages_and_still_tells_of_the_damage(
-    codec: Codec, picture: Image.Image, small_tiles: None, small_weights: Path, tmp_path: Path
+    codec: Codec, picture: Image.Image, small_weights: Path, tmp_path: Path
 ) -> None:
-    data = codec.compress(picture)
+    data = codec.compress(picture, tile=TILE)
     path, target = tmp_path / "a.aec", tmp_path / "a.png"
     path.write_bytes(changed(data, place_of_tile(data, 0), place_of_tile(data, 41)))
     words = ["decompress", str(path), "--model", str(small_weights)]

@@ -17,12 +17,15 @@ from PIL import Image
 from aecodec import AecodecError, ModelError
 from aecodec.cli import main
 from aecodec.codec import Codec
-from aecodec.networks import Aec1, network_input, pixels_of_squares, regroup, scale_of_index, shuffle, unshuffle
+from aecodec.families.aec1.config import scale_of_index
+from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec1.objective import laplace_bits, loss_per_patch, measure
+from aecodec.families.aec1.weights import trainable
+from aecodec.families.layouts import network_input, pixels_of_squares, regroup, shuffle, unshuffle
+from aecodec.models import DEFAULT, load_released, locate, read_weights
 from aecodec.training import loop
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
-from aecodec.training.objective import laplace_bits, loss_per_patch, measure
-from aecodec.weights import DEFAULT, load_released, trainable
 
 FAST = {"batch": 2, "patch": 128, "warmup": 4}
 
@@ -207,8 +210,8 @@ def test_the_entropy_model_sees_cut_patches_as_two_tiles(small_network: Aec1, cu
 
 
 def test_tuning_sees_the_latents_that_a_search_finds() -> None:
-    prices = load_released(DEFAULT, torch.device("cpu")).prices
-    network = trainable(DEFAULT)
+    prices = load_released(DEFAULT, "cpu").family.prices
+    network = trainable(read_weights(*locate(DEFAULT)))
     photo = np.array(Image.open(Path(__file__).parents[1] / "examples" / "coffee.png"))[:256, :256]
     x = network_input(torch.from_numpy(photo).permute(2, 0, 1)[None]).repeat(3, 1, 1, 1)
     position = torch.tensor([0.2, 0.5, 0.8])
@@ -225,8 +228,8 @@ def test_tuning_sees_the_latents_that_a_search_finds() -> None:
 
 def test_tuning_teaches_the_analysis_the_rate_of_noisy_latents() -> None:
     """Noise moves the gradient of the analysis alone: neither what is measured nor the decoder's."""
-    prices = load_released(DEFAULT, torch.device("cpu")).prices
-    network = trainable(DEFAULT)
+    prices = load_released(DEFAULT, "cpu").family.prices
+    network = trainable(read_weights(*locate(DEFAULT)))
     photo = np.array(Image.open(Path(__file__).parents[1] / "examples" / "coffee.png"))[:128, :128]
     x, position = network_input(torch.from_numpy(photo).permute(2, 0, 1)[None]), torch.tensor([0.5])
     with torch.no_grad():

@@ -16,9 +16,8 @@ from aecodec.archive.reader import Archive, locate
 from aecodec.archive.sources import OTHERS
 from aecodec.archive.storage import Entry
 from aecodec.archive.writer import Settings, Shard, codec_of, make_shard
-from aecodec.codec import check_effort
 from aecodec.errors import AecodecError
-from aecodec.rate import DEFAULT_EFFORT, DEFAULT_QUALITY, Goal
+from aecodec.options import DEFAULT_EFFORT, DEFAULT_QUALITY, EncodeOptions
 
 SHARD_BYTES = 10**9  # source files of a shard
 SHARD_FILES = 10_000
@@ -64,15 +63,14 @@ def create(
     started = time.monotonic()
     if quality is None and bpp is None and psnr is None:
         quality = DEFAULT_QUALITY
-    goal = Goal(quality, bpp, None, psnr)
-    check_effort(effort)
+    options = EncodeOptions(quality, bpp, None, psnr, effort=effort)
     if others not in OTHERS:
         raise AecodecError(f"others {others!r}; expected {', '.join(OTHERS)}")
     if engine not in ("local", "ray"):
         raise AecodecError(f"engine {engine!r}; expected local or ray")
     if isinstance(model, Path) or (model or "").endswith(".safetensors"):
         model = Path(str(model)).absolute()  # a worker of Ray has another working directory
-    settings = Settings(goal, min_psnr, effort, others, device, model, workers or DEFAULT_WORKERS)
+    settings = Settings(options, min_psnr, others, device, model, workers or DEFAULT_WORKERS)
     codec = codec_of(device, model)
     source_folder = storage.folder(source)
     folder, single = locate(destination)

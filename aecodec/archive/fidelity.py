@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from aecodec import rate
+from aecodec import metrics
 from aecodec.picture import Pixels
 
 SIGNATURE_SIDE = 4
@@ -13,7 +13,7 @@ SIGNATURE_SIDE = 4
 
 def psnr(a: Pixels, b: Pixels) -> float:
     """dB, of uint8 arrays of equal shape; at most 100, since JSON knows no infinity."""
-    return min(rate.psnr(a, b), 100.0)
+    return min(metrics.psnr(a, b), 100.0)
 
 
 def colour(image: Image.Image) -> Pixels:

@@ -26,17 +26,17 @@ from aecodec.archive.sources import Source, as_other, decode, decoded_bytes, pie
 from aecodec.archive.storage import Entry, Folder
 from aecodec.codec import Codec
 from aecodec.errors import AecodecError
+from aecodec.options import EncodeOptions
 from aecodec.picture import Picture
-from aecodec.rate import Goal, OutOfReachError
+from aecodec.rate import OutOfReachError
 
 
 @dataclass(frozen=True)
 class Settings:
     """How sources are stored; see `create`."""
 
-    goal: Goal
+    options: EncodeOptions
     min_psnr: float | None
-    effort: int
     others: str
     device: str
     model: str | Path | None
@@ -45,13 +45,15 @@ class Settings:
     def recorded(self, codec: Codec) -> dict[str, Any]:
         """What the manifest tells of them: all that the content depends on."""
         return {
-            "quality": self.goal.quality,
-            "bpp": self.goal.bpp,
-            "psnr": self.goal.psnr,
+            "quality": self.options.quality,
+            "bpp": self.options.bpp,
+            "psnr": self.options.psnr,
             "min_psnr": self.min_psnr,
             "others": self.others,
             "model": codec.model.id.hex(),
-            **({"effort": self.effort} if self.effort else {}),  # archives older than this setting name none
+            **(
+                {"effort": self.options.effort} if self.options.effort else {}
+            ),  # archives older than this setting name none
         }
 
 
@@ -131,13 +133,7 @@ def _encode(codec: Codec, items: Iterable[Source], settings: Settings, report: R
     """Pictures compressed, and decoded again for the record; other items pass."""
 
     def both(pictures: Sequence[Picture]) -> list[tuple[bytes, Image.Image]]:
-        goal = settings.goal
-        if goal.quality is not None:
-            files = codec.compress_batch(pictures, goal.quality, settings.effort)
-        else:
-            files = [
-                codec.compress(picture, bpp=goal.bpp, psnr=goal.psnr, effort=settings.effort) for picture in pictures
-            ]
+        files = codec.encode(pictures, settings.options)
         return list(zip(files, codec.decompress_batch(files), strict=True))
 
     for batch in batches(items, lambda item: item.record):

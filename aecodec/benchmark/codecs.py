@@ -21,7 +21,7 @@ from PIL import Image, features
 
 import aecodec
 from aecodec.errors import AecodecError
-from aecodec.rate import DEFAULT_EFFORT
+from aecodec.options import DEFAULT_EFFORT
 
 # Parts of the package on which aecodec's files and pixels do not depend; all others do.
 NOT_CODING = ("archive", "benchmark", "cli", "training")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aecodec.cli.options import MODEL
 from aecodec.errors import AecodecError
-from aecodec.options import MODEL
 
 if TYPE_CHECKING:
     from aecodec.benchmark.codecs import Peer

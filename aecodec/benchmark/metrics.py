@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from aecodec import metrics
 from aecodec.errors import AecodecError
 
 if TYPE_CHECKING:
@@ -29,29 +31,23 @@ SMALLEST_SIDES = {"ms_ssim": 161, "ssimulacra2": 225}  # pixels; below, a metric
 
 def psnr_rgb(original: Pixels, decoded: Pixels) -> float | None:
     """Peak signal-to-noise ratio in dB over all samples. None where nothing differs."""
-    return _psnr(original.astype(np.float32) - decoded)
+    return _finite(metrics.psnr(original, decoded))
 
 
 def psnr_y(original: Pixels, decoded: Pixels) -> float | None:
-    """The same of luma: BT.601, full range, not rounded."""
-    return _psnr((original.astype(np.float32) - decoded) @ np.array([0.299, 0.587, 0.114], np.float32))
+    """The same of luma. None where nothing differs."""
+    return _finite(metrics.psnr_y(original, decoded))
 
 
-def _psnr(difference: npt.NDArray[np.float32]) -> float | None:
-    error = float(np.mean(np.square(difference), dtype=np.float64))
-    return 10 * float(np.log10(255**2 / error)) if error else None
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
-    """Multi-scale structural similarity, mean of the three channels, as the literature on learned codecs measures it
-    (five scales, 11x11 Gaussian windows). None for pictures on whose shorter side five scales do not fit."""
-    import torch
-    from pytorch_msssim import ms_ssim
-
+    """Multi-scale structural similarity. None for pictures on whose shorter side its scales do not fit."""
     if min(original.shape[:2]) < SMALLEST_SIDES["ms_ssim"]:
         return None
-    x, y = (torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None] for pixels in (original, decoded))
-    return float(ms_ssim(x, y, data_range=255))
+    return metrics.ms_ssim(original, decoded)
 
 
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:

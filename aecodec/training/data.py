@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from aecodec.errors import AecodecError
-from aecodec.networks import BLOCK, STRIDE, network_input, shuffle, unshuffle
+from aecodec.families.aec1.config import BLOCK, STRIDE
+from aecodec.families.layouts import network_input, shuffle, unshuffle
 
 TILE = 512  # pictures are cut into whole tiles of this size, so that the data set is one tensor
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm")

@@ -26,16 +26,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from aecodec.errors import AecodecError
-from aecodec.networks import HYPER_STRIDE, Aec1, ModelConfig, network_input, rate_distortion_lambda
-from aecodec.rate import DEFAULT_EFFORT
+from aecodec.families.aec1.config import HYPER_STRIDE, ModelConfig, rate_distortion_lambda
+from aecodec.families.aec1.family import Aec1Family
+from aecodec.families.aec1.klt import start_from_klt
+from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec1.objective import loss_per_patch, measure
+from aecodec.families.aec1.weights import trainable
+from aecodec.families.layouts import network_input
+from aecodec.models import locate, read_weights
+from aecodec.options import DEFAULT_EFFORT
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
-from aecodec.training.objective import loss_per_patch, measure
 from aecodec.training.plot import plot_run
-from aecodec.weights import Model, locate, trainable
 
 # "large" is for a run on a GPU: 79 instead of 34 kMAC per pixel, encoding and decoding together.
-BASE = ModelConfig(blocks_16=1, analysis_blocks_16=0, filter_channels=32, filter_layers=4, hidden_signs=True)
+BASE = ModelConfig()
 NETWORKS = {"base": BASE, "large": replace(BASE, channels_8=192, blocks_8=2, filter_channels=48)}
 VALIDATION_POSITIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 VALIDATION_TILES = 32
@@ -184,7 +189,7 @@ def train(
     settings = TrainingConfig()
     if state is not None:
         settings = TrainingConfig(**state["settings"])
-        model_config = ModelConfig(**state["model_config"])
+        model_config = ModelConfig.of(state["model_config"])
     settings = replace(settings, **(changes or {}))  # type: ignore[arg-type]
     if settings.patch % (2 * HYPER_STRIDE):  # of two tiles
         raise AecodecError(f"patches of {settings.patch} pixels; expected a multiple of {2 * HYPER_STRIDE}")
@@ -193,11 +198,11 @@ def train(
     torch.manual_seed(settings.seed)
 
     if state is None and start is not None:
-        model = trainable(start)
+        model = trainable(read_weights(*locate(start)))
     else:
         model = Aec1(model_config or NETWORKS["base"])
         if state is None:
-            model.start_from_klt(block_covariance(training, generator))
+            start_from_klt(model, block_covariance(training, generator))
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     matrices = muon_matrices(model)
@@ -230,14 +235,14 @@ def train(
                 weights = _export(parent_path, sources, say)
             else:
                 weights, _ = locate(start)
-            prices = Model(weights, torch.device(device)).prices
+            prices = Aec1Family(read_weights(weights), device).prices
         prices = prices.to(device)
     compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
 
     def save() -> None:
         save_atomically(
             {
-                "model_config": asdict(model.config),
+                "model_config": model.config.values(),
                 "settings": asdict(settings),
                 "model": model.state_dict(),
                 "average": average.state_dict(),
@@ -280,7 +285,7 @@ def train(
                 break
             if step == recount_at:
                 save()
-                prices = Model(_export(path, sources, say), torch.device(device)).prices
+                prices = Aec1Family(read_weights(_export(path, sources, say)), device).prices
             factor = min(1.0, (step + 1) / settings.warmup)
             if decaying:
                 factor = peak - peak * (step - decaying["start"]) / decaying["steps"]

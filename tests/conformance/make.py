@@ -12,17 +12,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from reference_decoder import ReferenceModel  # noqa: E402
 
-import aecodec.codec  # noqa: E402
-import aecodec.weights  # noqa: E402
 from aecodec.codec import Codec  # noqa: E402
-from aecodec.weights import weights_folder  # noqa: E402
+from aecodec.models import weights_folder  # noqa: E402
 
 
 def digest_of_integers(tiles: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
@@ -63,16 +60,11 @@ def pictures() -> dict[str, tuple[Image.Image, float]]:
 def main(name: str) -> None:
     folder = HERE / name
     folder.mkdir()  # fails if the model has its golden files already
-    aecodec.weights._fast_dtype = lambda device: torch.float32  # by docs/format.md; bfloat16 has to come near to it
-    codec = Codec("cpu", name)
+    codec = Codec("cpu", name, precision="float32")  # by docs/format.md; bfloat16 has to come near to it
     reference = ReferenceModel(weights_folder() / f"{name}.safetensors")
     expected = {}
     for title, (picture, quality) in pictures().items():
-        if title.startswith("tiled"):
-            aecodec.codec.TILE, aecodec.codec.UNTILED_PIXELS = 64, 0
-        else:
-            aecodec.codec.TILE, aecodec.codec.UNTILED_PIXELS = 1024, 2**21
-        data = codec.compress(picture, quality)
+        data = codec.compress(picture, quality, tile=64 if title.startswith("tiled") else 0)
         (folder / f"{title}.aec").write_bytes(data)
         codec.decompress(data).save(folder / f"{title}.png")
         expected[title] = {

@@ -14,11 +14,11 @@ TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 from conftest import SMALL, smooth_covariance  # noqa: E402
 
-import aecodec.codec  # noqa: E402
 from aecodec.codec import Codec  # noqa: E402
-from aecodec.networks import Aec1  # noqa: E402
-from aecodec.training.export import fit_tables  # noqa: E402
-from aecodec.weights import save_model  # noqa: E402
+from aecodec.families.aec1.fitting import fit_tables  # noqa: E402
+from aecodec.families.aec1.klt import start_from_klt  # noqa: E402
+from aecodec.families.aec1.network import Aec1  # noqa: E402
+from aecodec.training.export import save  # noqa: E402
 
 PIXEL_LIMIT = 2**14
 
@@ -28,10 +28,10 @@ def small_codec() -> Codec:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = Aec1(SMALL)
-    network.start_from_klt(smooth_covariance())
+    start_from_klt(network, smooth_covariance())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.safetensors"
-        save_model(path, network.requires_grad_(False), *fit_tables(None))
+        save(path, network.requires_grad_(False), *fit_tables(None))
         return Codec("cpu", path, PIXEL_LIMIT)
 
 
@@ -55,9 +55,8 @@ def main(folder: Path) -> None:
     for name, picture in pictures.items():
         for quality in (1, 60, 100):
             (folder / f"{name}-{quality}.aec").write_bytes(codec.compress(picture, quality))
-    aecodec.codec.TILE, aecodec.codec.UNTILED_PIXELS = 64, 0
     for name, picture in pictures.items():
-        (folder / f"{name}-tiled.aec").write_bytes(codec.compress(picture, 30))
+        (folder / f"{name}-tiled.aec").write_bytes(codec.compress(picture, 30, tile=64))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aecodec.hiding import Passes, count_hidden, sign_groups
-from aecodec.integer import round_through
-from aecodec.networks import Aec1, rate_distortion_lambda, regroup, scale_of_index
-from aecodec.rounding import bits_per_square, quantise_pass, search, shifts
+from aecodec.exact.layers import round_through
+from aecodec.families.aec1.config import rate_distortion_lambda, scale_of_index
+from aecodec.families.aec1.hiding import Passes, count_hidden, sign_groups
+from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec1.rounding import Encoder, quantise_pass, shifts
+from aecodec.families.aec1.search import search
+from aecodec.families.layouts import regroup
 
 LIKELIHOOD_FLOOR = 1e-9
+ENCODER = Encoder()
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def measure(
     prices: Tensor | None = None,
     effort: int = 0,
     cut: int | None = None,
+    encoder: Encoder = ENCODER,
 ) -> Measures:
     """Codes a batch in the model's own estimate.
 
@@ -58,7 +63,7 @@ def measure(
     prices, the latents get their gradients straight through search and rounding from the distortion, and from the rate
     by additive noise: no gradient straight through sees the bits that a latent saves that rounds to 0. cut: dimension
     of x along which the entropy model sees two halves, each as a tile of its own; analysis and synthesis see across, as
-    they do in a picture.
+    they do in a picture. encoder: what it decides by, if there are prices.
     """
     entropy = model.entropy_model
 
@@ -78,12 +83,12 @@ def measure(
     groups: list[Passes] = []
     if prices is not None:
         y, index = y.detach(), index.detach()
-        groups = sign_groups(model.config, index)
+        groups = sign_groups(index)
         if effort:
             target = regroup(x if cut is None else torch.cat(x.chunk(2, cut)))
-            y, shift = search(model, y, features, index, prices, tile_position, target, effort, groups)
+            y, shift = search(model, y, features, index, prices, tile_position, target, effort, groups, encoder)
         else:
-            shift = shifts(index, prices, bits_per_square(tile_position))
+            shift = shifts(index, prices, encoder.bits_per_square(tile_position))
 
     def symbols_of(mean: Tensor, number: int) -> Tensor:
         residual = y - mean

@@ -1,4 +1,4 @@
-"""Exact integer layers: the same numbers on every device, whatever the order of summation.
+"""The layers, as they are trained and as they code.
 
 A layer computes, per output channel c,
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from aecodec.entropy import ESCAPE_TOP, TABLES, Indices
-from aecodec.networks import ModelConfig, first_pass_mask
+from aecodec.coding.tables import ESCAPE_TOP, TABLES, Indices
+from aecodec.families.aec1.network import first_pass_mask
 
 # Chosen on held-out training crops (docs/decisions.md). A symbol of scale index i counts min(max(i - 4, 0), 26), and
 # one sign is hidden for every 78.
@@ -53,15 +53,12 @@ def unflatten(flat: npt.NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(flat).view(batch, height, width, channels).permute(0, 3, 1, 2).to(like.device)
 
 
-def sign_groups(config: ModelConfig, index: Tensor) -> list[Passes]:
-    """Which elements hide signs, from the scale indices of tiles (B, M, h, w): the groups of both passes of each tile,
-    or none at all if the model hides no signs.
+def sign_groups(index: Tensor) -> list[Passes]:
+    """Which elements hide signs, from the scale indices of tiles (B, M, h, w): the groups of both passes of each tile.
 
     Groups are places (rows, groups), the first row of which are the carriers. Group g belongs to chain
     g mod (groups / length), its place in it is g div (groups / length), where length = min(CHAIN, groups).
     """
-    if not config.hidden_signs:
-        return []
     first = flatten(first_pass_mask(index)[None])[0]
     result = []
     for indices in flatten(index.to(torch.uint8)):
@@ -84,7 +81,7 @@ def _groups_of(places: Places, indices: Indices) -> Places:
 def tables_of(index: Tensor, groups: Sequence[Passes]) -> Tensor:
     """Which tables code symbols of these scale indices, (B, M, h, w) uint8: for carriers those without signs.
 
-    groups: of each tile, or none if no signs are hidden, here and below.
+    groups: of each tile, here and below.
     """
     return _with_carriers(index.to(torch.uint8, copy=True), groups, lambda indices: indices + TABLES)
 

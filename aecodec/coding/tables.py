@@ -1,10 +1,9 @@
-"""Entropy coding: symbols and scale indices to bytes, and back.
+"""Symbols and scale indices to bytes, and back.
 
 Nothing passes between the entropy model and the coder but a scale index and a symbol for each element. An index
 selects one of 64 tables of integer frequencies, which are stored with the weights; 64 more, made of these, are for the
-magnitudes of symbols whose signs are not coded. The coder is constriction's
-asymmetric numeral system (Duda, arXiv:1311.2540): 64-bit state, 32-bit words, 24-bit frequencies. Elements are
-grouped by index, so that each group is one vectorised call with one fixed model.
+magnitudes of symbols whose signs are not coded. Elements are grouped by index, so that each group is one vectorised
+call with one table.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import constriction
 import numpy as np
 import numpy.typing as npt
 
-from aecodec.errors import FormatError, ModelError
+from aecodec.coding import ans
+from aecodec.coding.ans import FREQUENCY_BITS, FREQUENCY_TOTAL
+from aecodec.errors import ModelError
 
-FREQUENCY_BITS = 24
-FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
 TABLES = 64
 ESCAPE_TOP = 32767  # symbols are clamped to -32767..32767; what a table cannot hold follows as 16 bits
 
@@ -43,27 +41,25 @@ class Tables:
         if reach.min() < 0 or reach.max() > ESCAPE_TOP or sizes.sum() != len(frequencies):
             raise ModelError("frequency tables: sizes do not agree")
         self.reach = np.tile(reach, 2)
-        self._lowest = np.concatenate([-reach, np.zeros_like(reach)])
+        self.lowest = np.concatenate([-reach, np.zeros_like(reach)])
         self.bits: list[npt.NDArray[np.float64] | None] = []
-        self._models: list[constriction.stream.model.Categorical | None] = []
+        self.tables: list[ans.Table] = []
         signed = np.split(frequencies, np.cumsum(sizes)[:-1])
         for table in [*signed, *map(_without_signs, signed)]:
             if len(table) == 0:
                 self.bits.append(None)
-                self._models.append(None)
+                self.tables.append(None)
                 continue
             if table.min() < 1 or int(table.sum(dtype=np.int64)) != FREQUENCY_TOTAL:
                 raise ModelError("frequency tables: a table does not sum to 2^24 or holds a zero")
             self.bits.append(FREQUENCY_BITS - np.log2(table))
-            # constriction gives symbol k the integer frequency 1 + (what its "fast" quantisation makes of the float).
-            # Floats that are already integers and sum to 2^24 - n are scaled by exactly 1: frequencies stay.
-            self._models.append(constriction.stream.model.Categorical((table - 1).astype(np.float32), perfect=False))
+            self.tables.append(ans.table(table))
 
     def estimate(self, symbols: Symbols, indices: Indices) -> float:
         """Bits that these symbols cost by the tables, escapes included. See `encode`."""
         total = 0.0
         for index, group in _groups(indices.ravel(), self.reach):
-            table, reach, lowest = self.bits[index], int(self.reach[index]), int(self._lowest[index])
+            table, reach, lowest = self.bits[index], int(self.reach[index]), int(self.lowest[index])
             assert table is not None  # only coded groups are listed
             values = symbols.ravel()[group]
             outside = np.abs(values) > reach
@@ -89,26 +85,20 @@ class Tables:
         parts: pairs of arrays of equal shape, symbols (-32767..32767, 0 wherever the reach is 0, not negative where the
         index is above 63) and indices (0..127).
         """
-        coder = constriction.stream.stack.AnsCoder()
-        raw = constriction.stream.model.Uniform(1 << 16)
-        for symbols, indices in reversed(parts):  # a stack: what is decoded first is encoded last
+        runs = []
+        for symbols, indices in parts:
             flat = symbols.ravel()
-            groups = _groups(indices.ravel(), self.reach)
             escapes = []
-            coded = []
-            for index, group in groups:
+            for index, group in _groups(indices.ravel(), self.reach):
                 values, reach = flat[group], int(self.reach[index])
                 if max(values.max(), -values.min()) > reach:
                     outside = np.abs(values) > reach
                     escapes.append(values[outside])
                     values = np.where(outside, np.int32(reach + 1), values)
-                coded.append((index, values - self._lowest[index]))
+                runs.append((values - self.lowest[index], self.tables[index]))
             if escapes:
-                coder.encode_reverse((np.concatenate(escapes) + ESCAPE_TOP).astype(np.int32), raw)
-            for index, values in reversed(coded):
-                coder.encode_reverse(values, self._models[index])
-        # Words are little-endian, so the zeros at the end of the last one need not be stored.
-        return coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+                runs.append(((np.concatenate(escapes) + ESCAPE_TOP).astype(np.int32), ans.SIXTEEN_BITS))
+        return ans.encode(runs)
 
     def decoder(self, data: bytes) -> Decoder:
         return Decoder(self, data)
@@ -119,11 +109,7 @@ class Decoder:
 
     def __init__(self, tables: Tables, data: bytes):
         self._tables = tables
-        words = np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32)
-        try:
-            self._coder = constriction.stream.stack.AnsCoder(words)
-        except ValueError as error:
-            raise FormatError("entropy-coded data ends in a zero word") from error
+        self._stream = ans.Stream(data)
 
     def take(self, indices: Indices) -> Symbols:
         """The next part: symbols, int32, in the shape of its indices."""
@@ -132,20 +118,18 @@ class Decoder:
         escaped = []
         for index, group in _groups(indices.ravel(), reach_of):
             reach = int(reach_of[index])
-            values = self._coder.decode(self._tables._models[index], len(group)) + self._tables._lowest[index]
+            values = self._stream.take(self._tables.tables[index], len(group)) + self._tables.lowest[index]
             flat[group] = values
             if values.max() > reach:
                 escaped.append(group[values > reach])
         if escaped:
             places = np.concatenate(escaped)
-            raw = constriction.stream.model.Uniform(1 << 16)
-            flat[places] = self._coder.decode(raw, len(places)) - ESCAPE_TOP
+            flat[places] = self._stream.take(ans.SIXTEEN_BITS, len(places)) - ESCAPE_TOP
         return flat.reshape(indices.shape)
 
     def finish(self) -> None:
         """Raises FormatError unless everything was used."""
-        if not self._coder.is_empty():
-            raise FormatError("entropy-coded data continues after its last symbol")
+        self._stream.finish()
 
 
 def _without_signs(table: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -24,9 +24,9 @@ from tqdm import tqdm
 import aecodec
 from aecodec import archive_cli, container, files
 from aecodec.benchmark.command import benchmark
+from aecodec.cli.options import AS_JSON, DEVICE, EFFORT, MODEL
 from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
-from aecodec.options import AS_JSON, DEVICE, EFFORT, MODEL
 
 PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
 
@@ -35,7 +35,7 @@ class _Size(click.ParamType):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
-        from aecodec.rate import parse_size
+        from aecodec.options import parse_size
 
         try:
             return parse_size(str(value))
@@ -193,17 +193,17 @@ def compress(
     **options: Any,
 ) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
-    from aecodec.rate import Goal
+    from aecodec.options import EncodeOptions
 
     try:
-        goal = Goal(quality, bpp, size, psnr, min_psnr)
+        wanted = EncodeOptions(quality, bpp, size, psnr, min_psnr, effort)
     except AecodecError as error:
         raise click.UsageError(str(error)) from error
 
     def one(codec: aecodec.Codec, job: Job) -> dict[str, Any]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
         before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
-        data = codec.compress(source, **vars(goal), effort=effort)
+        (data,) = codec.encode([source], wanted)
         _write(job, lambda file: file.write(data))
         return {"bytes_in": before, "bytes_out": len(data), **_facts(data)}
 
@@ -334,7 +334,7 @@ def train(
     """Train on folders or tar files of pictures. What RUN holds is resumed exactly."""
     import torch
 
-    from aecodec.codec import find_device
+    from aecodec.models import find_device
     from aecodec.training import loop
 
     if threads:
@@ -342,7 +342,9 @@ def train(
     try:
         changes = {name: value for name, value in (("batch", batch), ("patch", patch)) if value is not None}
         config = loop.NETWORKS[network]
-        loop.train(data, output, device=find_device(device).type, model_config=config, changes=changes, **options)
+        loop.train(
+            data, output, device=find_device(device).partition(":")[0], model_config=config, changes=changes, **options
+        )
     except KeyboardInterrupt:
         click.echo(f"interrupted; {output} is saved, the same command goes on")
         raise SystemExit(130) from None

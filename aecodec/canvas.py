@@ -1,0 +1,140 @@
+"""A file on its way to pixels: which tiles are needed when, and where their pixels go."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from aecodec import container, tiling
+from aecodec.container import File
+from aecodec.errors import AecodecError, FormatError
+from aecodec.families.base import Mosaic, State
+from aecodec.models import Model
+from aecodec.picture import Picture, Pixels, decode_alpha
+from aecodec.picture.padding import grey_of
+from aecodec.tiling import Box, Size
+
+Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
+
+LOST = 128  # level of the pixels of tiles that are lost to damage
+PIECE_PIXELS = 2**21  # about as many are synthesised in one piece: fewer halos for more memory
+PIECE_SLACK = 0.25  # a piece may be larger by so much of that if there is one less then
+
+
+class Task(NamedTuple):
+    """A tile to be decoded: whose, and its number."""
+
+    canvas: Canvas
+    number: int
+
+    @property
+    def kind(self) -> tuple[object, Size]:
+        """Equal for tiles that may be decoded together."""
+        return self.canvas.key, self.canvas.tiles[self.number].size
+
+
+class View(NamedTuple):
+    """A piece of a picture that is synthesised at once: the wanted box, the window around it whose states its pixels
+    depend on, and the box rounded out to whole strides."""
+
+    canvas: Canvas
+    box: Box
+    window: Box
+    inner: Box
+
+    @property
+    def kind(self) -> tuple[object, Size]:
+        """Equal for views that may share a pass through the network."""
+        return (self.canvas.key, self.inner.within(self.window)), self.window.size
+
+    def mosaic(self) -> Mosaic:
+        """What its pixels depend on."""
+        return Mosaic(self.window, self.canvas.states_of(self.window))
+
+    def paste(self, pixels: Pixels) -> None:
+        """Puts the pixels of `inner`, (H, W, 3), where they belong."""
+        self.canvas.paste(self.box, pixels[self.box.within(self.inner).slices])
+
+
+class Canvas:
+    """A file, and the part of its picture that is wanted.
+
+    Attributes: area, the wanted part; tiles, boxes of the padded picture; rows, what is wanted of each tile, by rows of
+    tiles; states, of the tiles in flight by their number; key, equal for files whose tiles may share a pass through the
+    network.
+
+    Raises AecodecError if the region is not inside the picture.
+    """
+
+    def __init__(self, file: File, model: Model, region: Region | None):
+        self.file, self.family = file, model.family
+        header = file.header
+        x, y, width, height = region or (0, 0, header.width, header.height)
+        if min(x, y) < 0 or min(width, height) < 1 or x + width > header.width or y + height > header.height:
+            raise AecodecError(
+                f"region {x},{y},{width},{height} (x, y, width, height) is not inside {header.width}x{header.height}"
+            )
+        self.area = Box(y, y + height, x, x + width)
+        self.key = (header.quality, model.id)
+        self.padded = tiling.padded((header.height, header.width), self.family.geometry.padding)
+        self.tiles = tiling.tiles(self.padded, header.tile)
+        boxes = [box for tile in self.tiles if (box := tile.overlap(self.area))]
+        self.rows = [[boxes[number] for number in row] for row in tiling.rows(boxes)]
+        self.states: dict[int, State] = {}
+        self._colour = np.empty((height, width, 3)[: 3 if header.channels > 2 else 2], np.uint8)
+
+    def advance(self, row: int) -> list[Task]:
+        """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
+        needed = self._touched(self._window(self._wanted(row), self.family.geometry.synthesis_halo))
+        self.states = {number: self.states[number] for number in needed if number in self.states}
+        for number in self.file.lost.intersection(needed):
+            self.states[number] = self.family.lost(self.tiles[number].size)
+        return [Task(self, number) for number in needed if number not in self.states]
+
+    def views(self, row: int) -> list[View]:
+        """What is wanted of a row, in pieces that are synthesised at once."""
+        geometry = self.family.geometry
+        pieces = tiling.pieces(self._wanted(row), PIECE_PIXELS, PIECE_SLACK, geometry.stride)
+        return [View(self, box, self._window(box, geometry.synthesis_halo), self._window(box, 0)) for box in pieces]
+
+    def states_of(self, window: Box) -> list[tuple[Box, State]]:
+        """The states of the tiles that a window touches, each with its place."""
+        return [(self.tiles[number], self.states[number]) for number in self._touched(window)]
+
+    def paste(self, box: Box, pixels: Pixels) -> None:
+        """Takes the pixels of a box, (H, W, 3)."""
+        self._colour[box.within(self.area).slices] = grey_of(pixels) if self._colour.ndim == 2 else pixels
+
+    def picture(self) -> Picture:
+        """The wanted part, when all is there. Raises FormatError if the alpha plane is missing or damaged."""
+        header, chunks = self.file.header, self.file.chunks
+        alpha = None
+        if header.channels in (2, 4):
+            if container.ALPHA not in chunks:
+                raise FormatError("the header promises an alpha channel, but there is none")
+            alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height)[self.area.slices]
+        for number in self.file.lost:
+            if shared := self.tiles[number].overlap(self.area):
+                self._colour[shared.within(self.area).slices] = LOST
+        metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
+        return Picture(self._colour, alpha, *metadata)
+
+    def _wanted(self, row: int) -> Box:
+        return self.rows[row][0].joined(self.rows[row][-1])
+
+    def _window(self, box: Box, halo: int) -> Box:
+        """The pixels of a box, of whole strides, and of a halo around it."""
+        return box.rounded_out(self.family.geometry.stride).with_halo(halo, self.padded)
+
+    def _touched(self, window: Box) -> list[int]:
+        """Numbers of the tiles that share pixels with a window."""
+        header = self.file.header
+        side = header.tile or max(self.padded)
+        touched = window.rounded_out(side).in_units(side)
+        columns = header.tile_grid[1]
+        return [
+            row * columns + column
+            for row in range(touched.top, touched.bottom)
+            for column in range(touched.left, touched.right)
+        ]

@@ -1,0 +1,1 @@
+"""Exact integer layers: the same numbers on every device, whatever the order of summation. Knows no network."""

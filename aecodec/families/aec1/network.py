@@ -1,0 +1,282 @@
+"""The network: analysis, gains, hyperprior, two-pass means, synthesis; read in the order in which data flows.
+
+Shapes are (batch, channels, height, width); M = latent channels. `quality` is what people see (1..100); `position`
+is the same thing as the networks see it, 0..1 along the learned rows of gains and biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aecodec.exact.layers import cpu_dilation, interpolate_rows
+from aecodec.families.aec1.config import BLOCK, STRIDE, Z_TOP, ModelConfig
+from aecodec.families.aec1.scale_model import ScaleModel
+from aecodec.families.convolutions import dtype_of, rectified
+from aecodec.families.layouts import blocks_of_pixels, cut, shuffle, unshuffle
+from aecodec.tiling import Box
+
+
+class _Asinh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        root = x.square().add_(1).sqrt_()
+        ctx.save_for_backward(root)
+        return (root + x.abs()).log_().copysign_(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return gradient / root
+
+
+def asinh(x: Tensor) -> Tensor:
+    """torch.asinh to 1e-6, at a tenth of its time."""
+    result: Tensor = _Asinh.apply(x)
+    return result
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.gelu(self.first(x)))
+
+
+class Analysis(nn.Module):
+    """Pixels to latents: a linear transform of 16x16 blocks plus what a linear transform cannot do."""
+
+    latent_std: Tensor
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.linear = nn.Conv2d(BLOCK, config.latent_channels, 1, bias=False)
+        self.nonlinear = nn.Sequential(
+            nn.Conv2d(3 * 64, config.channels_8, 1),
+            *(ResidualBlock(config.channels_8) for _ in range(config.blocks_8)),
+            nn.Conv2d(config.channels_8, config.channels_16, 3, stride=2, padding=1),
+            *(ResidualBlock(config.channels_16) for _ in range(config.analysis_blocks_16)),
+            nn.Conv2d(config.channels_16, config.latent_channels, 1),
+        )
+        self.register_buffer("latent_std", torch.ones(config.latent_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 192, H/8, W/8), see `network_input`. Returns (B, M, H/16, W/16) float32, before gain."""
+        if self.training:
+            linear = self.linear(unshuffle(x, 2)).float()
+        else:  # the same without the copy, which takes longer than the convolution
+            linear = F.conv2d(x, self.linear.weight.view(-1, x.shape[1], 2, 2), stride=2).float()
+        nonlinear = self.nonlinear(x.to(dtype_of(self.nonlinear))).float()
+        return linear + self.latent_std[:, None, None] * nonlinear
+
+
+class EntropyModel(nn.Module):
+    """The floating-point part of the entropy model: latents to hyper latents, and means in two passes.
+
+    The passes go over a checkerboard whose colours are swapped for the second half of the channels (He et al., CVPR
+    2021). A mean that differs in its last bit moves a pixel by nothing visible and can never desynchronise the stream.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        m, n, c = config.latent_channels, config.trunk_channels, config.context_channels
+        self.hyper_analysis = nn.Sequential(
+            nn.Conv2d(m, c, 1),
+            nn.GELU(),
+            nn.Conv2d(c, c, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(c, config.hyper_channels, 3, stride=2, padding=1),
+        )
+        self.first_mean = nn.Sequential(nn.Conv2d(n, c, 1), nn.GELU(), nn.Conv2d(c, m, 1))
+        self.neighbours = nn.Conv2d(m, m, 3, padding=1, groups=m, bias=False)
+        self.context = nn.Conv2d(m, c, 3, padding=1)
+        self.context_features = nn.Conv2d(n, c, 1)
+        self.second_mean = nn.Sequential(nn.GELU(), nn.Conv2d(c, c, 1), nn.GELU(), nn.Conv2d(c, m, 1))
+
+    def hyper_latents(self, y: Tensor) -> Tensor:
+        """y: (B, M, H/16, W/16), gained. Returns unrounded z: (B, hyper, H/64, W/64) float32 within -127..127."""
+        return self.hyper_analysis(asinh(y)).float().clamp(-Z_TOP, Z_TOP)
+
+    def passes(
+        self, features: Tensor, scale: Tensor, symbols_of: Callable[[Tensor, int], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Symbols and means of all elements, (B, M, h, w) float32, in steps; what they stand for is the sum of both.
+
+        features: (B, trunk, h, w), integers 0..255. scale: (B, M, h, w), standard deviations.
+        symbols_of: from means (B, M, h, w) and the number of the pass to symbols; only those of the pass count.
+        """
+        members = first_pass_mask(scale).to(
+            scale.dtype
+        )  # arithmetic with 0 and 1 is exact, and faster than torch.where
+        mean = self.mean_of_first_pass(features, scale)
+        first, means = symbols_of(mean, 0) * members, mean * members
+        others = 1 - members
+        mean = self.mean_of_second_pass(features, scale, first + means)
+        return torch.addcmul(first, symbols_of(mean, 1), others), torch.addcmul(means, mean, others)
+
+    def mean_of_first_pass(self, features: Tensor, scale: Tensor) -> Tensor:
+        """See `passes`. Returns (B, M, h, w) float32, in steps."""
+        return scale * self.first_mean(features / 16).float()
+
+    def mean_of_second_pass(self, features: Tensor, scale: Tensor, first: Tensor) -> Tensor:
+        """The same, knowing the elements of the first pass. first: (B, M, h, w), latents where decoded, 0 elsewhere."""
+        context = self.context(asinh(first)) + self.context_features(features / 16)
+        with torch.autocast(first.device.type, enabled=False):
+            linear = self.neighbours(first)  # float32: a mean of the brightest blocks needs more than 8 bits
+        return linear + scale * self.second_mean(context).float()
+
+
+def first_pass_mask(latents: Tensor) -> Tensor:
+    """(M, h, w) bool, True for the elements of the first pass among latents (B, M, h, w), on their device.
+
+    In the first M // 2 channels, those with an even row + column; in the others, those with an odd one.
+    """
+    channels, height, width = latents.shape[1:]
+    device = latents.device
+    half = torch.arange(channels, device=device) >= channels // 2
+    patterns = torch.stack([~half, half])  # where row + column are even, and odd
+    parity = (torch.arange(height, device=device)[:, None] + torch.arange(width, device=device)) % 2
+    return patterns.index_select(0, parity.flatten()).view(height, width, channels).permute(2, 0, 1)
+
+
+class Filter(nn.Module):
+    """Removes what quantisation leaves in pixels, at 1/2 of the resolution, as the loop filters of video codecs do.
+
+    Convolutions at 1/8 cannot: they write blocks of 8x8 pixels without seeing what the linear path wrote.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c = config.filter_channels
+        self.first = nn.Conv2d(12, c, 3, padding=1, bias=False)
+        self.log_first_gain = nn.Parameter(torch.zeros(config.rows, c))
+        self.first_bias = nn.Parameter(torch.zeros(config.rows, c))
+        self.second = nn.Conv2d(c, c, 3, padding=1)
+        self.more = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for _ in range(config.filter_layers - 1))
+        self.last = nn.Conv2d(c, 12, 1)
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Makes the untrained filter blind to brightness, and change nothing."""
+        weight = self.first.weight.unflatten(1, (3, 4))
+        weight.sub_(weight.mean((2, 3, 4), keepdim=True))
+        for layer in self.more:  # near the identity, which the ReLU before it leaves as it is
+            assert isinstance(layer, nn.Conv2d)
+            layer.weight.mul_(0.1)
+            channels = range(layer.in_channels)
+            layer.weight[channels, channels, 1, 1] += 1
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, pixels: Tensor, step: Tensor, position: Tensor) -> Tensor:
+        """pixels: (B, 12, H/2, W/2) float32, see `regroup`. step: (B, 1, 1, 1), about the quantisation step in
+        units of pixels. position: (B,). Returns what to add to the pixels."""
+        # The layers know the samples of a square in the order (colour, row, column).
+        weight = self.first.weight.unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
+        # In float32: beside what is to be removed from them pixels are large; bfloat16 rounds by up to half a level.
+        x = F.conv2d(pixels / step, weight, padding=1)
+        gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None].to(x.dtype)
+        bias = interpolate_rows(self.first_bias, position)[:, :, None, None].to(x.dtype)
+        x = F.relu_(torch.addcmul(bias, x, gain))
+        if dtype_of(self.second) != torch.float32:  # if it is, autocast may be at work
+            x = x.to(dtype_of(self.second))
+        for layer in (self.second, *self.more):
+            x = rectified(layer, x)
+        weight, bias = (p.unflatten(0, (3, 4)).transpose(0, 1).flatten(0, 1) for p in self.last.parameters())
+        return step * F.conv2d(x, weight, bias, dilation=self.last.dilation)
+
+
+class Synthesis(nn.Module):
+    """Latents to pixels: the transposed linear transform plus a correction in units of the quantisation step, and a
+    filter."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c8, c16, m = config.channels_8, config.channels_16, config.latent_channels
+        self.halos = config.pixel_halo, config.filter_halo
+        self.linear = nn.Conv2d(m, BLOCK, 1, bias=False)
+        self.log_input_gain = nn.Parameter(torch.zeros(config.rows, m))
+        self.log_output_gain = nn.Parameter(torch.zeros(config.rows, 1))
+        self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
+        self.first_bias = nn.Parameter(torch.zeros(config.rows, c16))
+        self.blocks_16 = nn.Sequential(*(ResidualBlock(c16) for _ in range(config.blocks_16)))
+        self.up = nn.Conv2d(c16, 4 * c8, 1)
+        self.up_bias = nn.Parameter(torch.zeros(config.rows, c8))
+        self.blocks_8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(config.blocks_8)))
+        self.last = nn.Conv2d(c8, 3 * 64, 1)
+        self.filter = Filter(config)
+
+    def forward(
+        self,
+        y_hat: Tensor,
+        dequantised: Tensor,
+        features: Tensor,
+        position: Tensor,
+        inside: Box | None = None,
+    ) -> Tensor:
+        """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
+        features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 12, 8 h, 8 w) float32: pixels,
+        about -0.5..0.5, not clamped, see `regroup`.
+        inside: box of the latents whose pixels are wanted, and returned; None: all. The layers see what is
+        around them, each no more of it than the next one needs."""
+
+        def row(parameter: Tensor) -> Tensor:
+            return interpolate_rows(parameter, position)[:, :, None, None]
+
+        whole = y_hat.shape[2], y_hat.shape[3]
+        wanted = inside or Box.whole(whole)
+        at_8, filtered = (wanted.with_halo(halo, whole) for halo in self.halos)
+
+        dtype = dtype_of(self.first)
+        x = torch.cat([y_hat * row(self.log_input_gain).exp(), features / 16], 1).to(dtype)
+        x = self.first(x) + row(self.first_bias).to(dtype)
+        x = cut(self.blocks_16(x), at_8)
+        x = self.blocks_8(shuffle(self.up(x), 2) + row(self.up_bias).to(dtype))
+        gain = row(self.log_output_gain).exp()
+        correction = cut(blocks_of_pixels(self.last, x), filtered.within(at_8), STRIDE // 2).float()
+        pixels = torch.addcmul(blocks_of_pixels(self.linear, cut(dequantised, filtered)).float(), correction, gain)
+        pixels = pixels + self.filter(pixels, gain, position)
+        return cut(pixels, wanted.within(filtered), STRIDE // 2)
+
+
+class Aec1(nn.Module):
+    """The whole network. `codec` runs its parts one by one; training runs `forward`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config)
+        self.log_encoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
+        self.log_decoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
+        self.scale_model = ScaleModel(config)
+        self.entropy_model = EntropyModel(config)
+        self.synthesis = Synthesis(config)
+
+    def encoder_gain(self, position: Tensor) -> Tensor:
+        """(B, M, 1, 1): quantisation steps per unit of latent."""
+        return interpolate_rows(self.log_encoder_gain, position).exp()[:, :, None, None]
+
+    def decoder_gain(self, position: Tensor) -> Tensor:
+        """(B, M, 1, 1): units of latent per quantisation step."""
+        return interpolate_rows(self.log_decoder_gain, position).exp()[:, :, None, None]
+
+    def prepare_for_inference(self, dtype: torch.dtype) -> None:
+        """Moves the nonlinear paths of analysis and synthesis to a dtype; all else has to stay float32."""
+        self.requires_grad_(False).eval()
+        synthesis = self.synthesis
+        parts: list[nn.Module] = [self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up]
+        parts += [synthesis.blocks_8, synthesis.last]
+        parts += [synthesis.filter.second, synthesis.filter.more, synthesis.filter.last]
+        for part in parts:
+            part.to(dtype)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
+                layer.dilation = cpu_dilation(layer.kernel_size[0])

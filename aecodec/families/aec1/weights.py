@@ -1,0 +1,79 @@
+"""The network as tensors of a weights file: the float network in half precision, the scale model in integers, the
+frequency tables; its sizes and what the encoder decides by as JSON in the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from aecodec.errors import ModelError
+from aecodec.families.aec1.config import ModelConfig
+from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec1.rounding import Encoder
+from aecodec.families.aec1.search import OBJECTIVES
+from aecodec.families.base import Weights
+
+EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
+
+
+class Parts:
+    """What a weights file holds: the network's config, what the encoder decides by, and tensors without the prefixes of
+    their names. Raises ModelError if the metadata are not those of an aec1."""
+
+    def __init__(self, weights: Weights):
+        try:
+            self.config = ModelConfig.of(json.loads(weights.metadata["config"]))
+            encoder = weights.metadata.get("encoder")
+            self.encoder = Encoder() if encoder is None else Encoder.of(json.loads(encoder))
+            OBJECTIVES[self.encoder.objective]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"not the metadata of an aec1 model ({error!r})") from error
+        self.exact: dict[str, Tensor] = {}
+        self.tables: dict[str, npt.NDArray[Any]] = {}
+        self.floats: dict[str, Tensor] = {}  # float32
+        for name, tensor in weights.tensors.items():
+            if name.startswith(EXACT):
+                self.exact[name.removeprefix(EXACT)] = torch.tensor(tensor)
+            elif name.startswith(TABLES):
+                self.tables[name.removeprefix(TABLES)] = tensor
+            else:
+                self.floats[name] = torch.tensor(tensor).float()
+
+
+def tensors_of(network: Aec1, frequencies: Tensor, reach: Tensor) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of a weights file. frequencies, reach: int32, see `coding.tables.Tables`.
+
+    Raises ModelError if the scale model cannot be exported exactly.
+    """
+    tensors = {EXACT + name: tensor for name, tensor in network.scale_model.export().items()}
+    tensors |= {TABLES + "frequencies": frequencies, TABLES + "reach": reach}
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("scale_model."):
+            # Half precision costs under 0.01 dB; gains are few and are kept whole.
+            tensors[name] = tensor.half() if tensor.ndim == 4 else tensor
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+
+
+def metadata_of(config: ModelConfig, encoder: Encoder, provenance: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The metadata of a weights file. provenance: what the file says of its training."""
+    own = {"config": config.values(), "encoder": asdict(encoder)}
+    return {**{name: json.dumps(values, sort_keys=True) for name, values in own.items()}, **(provenance or {})}
+
+
+def trainable(weights: Weights) -> Aec1:
+    """The network as training has it. Raises ModelError if the tensors do not fit it."""
+    parts = Parts(weights)
+    network = Aec1(parts.config)
+    try:
+        network.scale_model.restore(parts.exact)
+        own = {f"scale_model.{name}": tensor for name, tensor in network.scale_model.state_dict().items()}
+        network.load_state_dict(parts.floats | own)
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"{weights.path}: tensors do not fit the network ({error})") from error
+    return network

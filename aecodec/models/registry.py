@@ -1,0 +1,46 @@
+"""Which models are released, and where their files are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from aecodec.container import MODEL_ID_BYTES
+from aecodec.errors import ModelError
+
+# Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
+RELEASED: Mapping[str, str] = {
+    "aec1-10": "0f055c16f1ccbde646559551960ed27ea18c7c19895b3a21b0fc2160cd30ea70",
+    "aec1-11": "f1542434c9241191e68824f0e2767c3f2f7d1498051e6d8e43c002ac9bf1a8cc",
+}
+DEFAULT = "aec1-11"
+
+
+def weights_folder() -> Path:
+    """Where the released models are: inside an installed package, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "released_weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def locate(model: str | Path) -> tuple[Path, str | None]:
+    """File and, of a released model, SHA-256 of a model: a released one by name, or the path of a weights file.
+
+    Raises ModelError if no released model has the name.
+    """
+    if isinstance(model, Path) or model.endswith(".safetensors"):
+        return Path(model), None
+    if model not in RELEASED:
+        raise ModelError(f"no released model is called {model!r}; there are {', '.join(RELEASED)}")
+    return weights_folder() / f"{model}.safetensors", RELEASED[model]
+
+
+def released_name(model_id: bytes) -> str:
+    """The name of the released model with this id. Raises ModelError if it is not known."""
+    for name, digest in RELEASED.items():
+        if bytes.fromhex(digest)[:MODEL_ID_BYTES] == model_id:
+            return name
+    raise ModelError(
+        f"written with model {model_id.hex()}, which this aecodec does not have; "
+        "a newer version may have it, or give the weights file"
+    )
