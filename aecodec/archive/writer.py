@@ -51,9 +51,8 @@ class Settings:
             "min_psnr": self.min_psnr,
             "others": self.others,
             "model": codec.model.id.hex(),
-            **(
-                {"effort": self.options.effort} if self.options.effort else {}
-            ),  # archives older than this setting name none
+            # Archives older than this setting name none.
+            **({"effort": self.options.effort} if self.options.effort else {}),
         }
 
 
