@@ -482,14 +482,14 @@ def test_pictures_are_extracted_in_the_format_that_is_asked_for(
 def test_only_the_picture_that_fails_in_a_batch_is_left_out(
     collection: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compress_batch = Codec.compress_batch
+    encode = Codec.compress_batch
 
     def failing(self: Codec, images: Any, *settings: Any) -> list[bytes]:
         if any(image.alpha is not None for image in images):
             raise MemoryError
-        return compress_batch(self, images, *settings)
+        return encode(self, images, *settings)
 
-    monkeypatch.setattr(Codec, "compress_batch", failing)
+    monkeypatch.setattr(Codec, "encode", failing)
     archive.create(collection, tmp_path / "arc", **options)
     opened = archive.Archive(tmp_path / "arc")
     assert names_of(opened, PICTURE) == PICTURES - {"alpha.png"}
