@@ -482,7 +482,7 @@ def test_pictures_are_extracted_in_the_format_that_is_asked_for(
 def test_only_the_picture_that_fails_in_a_batch_is_left_out(
     collection: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = Codec.compress_batch
+    encode = Codec.encode
 
     def failing(self: Codec, images: Any, *settings: Any) -> list[bytes]:
         if any(image.alpha is not None for image in images):
