@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import mmap
+import re
 import shutil
 import subprocess
 import sys
@@ -26,14 +27,14 @@ from aecodec.benchmark.measure import Measurement, Photo
 from aecodec.cli import main
 from aecodec.errors import AecodecError
 
-for needed in ("bjontegaard", "matplotlib", "pytorch_msssim", "ssimulacra2"):
+for needed in ("bjontegaard", "matplotlib", "plotly", "pytorch_msssim", "ssimulacra2"):
     pytest.importorskip(needed)
 
 from ssimulacra2 import compute_ssimulacra2  # noqa: E402
 
 MEASURE_MEMORY = memory._measure
 ROOT = Path(__file__).parents[1]
-CODECS, QUALITIES = ["jpeg", "webp", "aecodec"], 4
+CODECS, QUALITIES = ["jpeg", "webp", "aecodec"], 6
 CHROMIUM = shutil.which("chromium")
 
 
@@ -51,7 +52,8 @@ def _no_fresh_processes() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("album")
+    folder = tmp_path_factory.mktemp("pictures") / "album"
+    folder.mkdir()
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:226, :240]
     colour = np.stack([y + 20 * np.sin(x / 9), x, 190 - x / 2 + 30 * np.cos(y / 5)], 2) + rng.normal(
@@ -102,74 +104,101 @@ def results(reported: Path) -> dict[str, Any]:
 
 
 def test_the_report_says_what_happened_to_each_picture(results: dict[str, Any]) -> None:
-    notes = {photo["name"]: photo["note"] for photo in results["photos"]}
+    notes = {photo["name"]: photo["note"] for photo in results["kinds"]["album"]["photos"]}
     assert notes["colour.png"] == ""
     assert notes["grey.png"] == "grey"
     assert "alpha left out" in notes["alpha.png"]
     assert "broken.jpg" not in notes
     assert [p["image"] for p in results["problems"] if not p["codec"]] == ["broken.jpg"]
+    excluded = results["kinds"]["album"]["excluded"]
     for metric in results["metrics"]:
-        assert list(results["excluded"][metric]) == ["one.png"]
-        assert "less than 64 pixels" in results["excluded"][metric]["one.png"]
+        assert list(excluded[metric]) == ["one.png"]
+        assert "less than 64 pixels" in excluded[metric]["one.png"]
     assert results["measurements"] == 4 * len(CODECS) * QUALITIES  # the picture of one pixel, too
 
 
 def test_results_hold_curves_and_bd_rates_of_every_codec(results: dict[str, Any]) -> None:
     assert results["metrics"] == ["psnr_rgb", "psnr_y", "ms_ssim", "ssimulacra2"]
-    assert results["anchor"] == "jpeg"
-    assert results["data_set"] is None
-    assert not results["published"]
+    assert results["anchors"] == ["jpeg"]
+    found = results["kinds"]["album"]
+    assert found["data_set"] is None
+    assert not found["published"]
     for metric in results["metrics"]:
         for name in CODECS:
-            points = results["curves"][metric][name]
+            points = found["curves"][metric][name]
             assert len(points) == QUALITIES
             assert points[0]["bpp"] < points[-1]["bpp"]
             assert points[0]["score"] < points[-1]["score"]
-        assert set(results["bd_rates"][metric]["webp"]["images"]) == {"colour.png", "grey.png", "alpha.png"}
+        assert set(found["bd_rates"]["jpeg"][metric]["webp"]["images"]) == {"colour.png", "grey.png", "alpha.png"}
     assert results["memory"]["photo"] == "alpha.png"  # the first of the largest
     assert results["memory"]["peaks"] == {name: {"encode": 3_000_000, "decode": 20_000_000} for name in CODECS}
-    webp = results["bd_rates"]["psnr_rgb"]["webp"]
-    assert webp["best"] <= webp["mean_of_pictures"] <= webp["worst"]
+    webp = found["bd_rates"]["jpeg"]["psnr_rgb"]["webp"]["summary"]
+    assert webp["best"][1] <= webp["median"] <= webp["worst"][1]
+    assert webp["worst"][0] in {"colour.png", "grey.png", "alpha.png"}
+    assert webp["error"] > 0
     for codec in results["codecs"]:
         assert codec["version"]
         assert codec["settings"]
         assert codec["reason"]
-        assert all(speed > 0 for speed in results["speed"][codec["name"]].values())
+        assert all(speed > 0 for speed in found["speed"][codec["name"]].values())
 
 
 def test_tables_and_plots_hold_what_was_measured(reported: Path, results: dict[str, Any]) -> None:
     assert len((reported / "results.csv").read_text().splitlines()) == 1 + results["measurements"]
     for metric in results["metrics"]:
-        with Image.open(reported / f"{metric}.png") as plot:
+        with Image.open(reported / f"album-{metric}.png") as plot:
             colours = plot.convert("RGB").getcolors(1 << 24)
         assert (0xD5, 0x5E, 0x00) in {colour for _, colour in colours}  # the curve of aecodec
 
 
-def test_the_page_holds_its_data_and_needs_no_network(reported: Path, results: dict[str, Any]) -> None:
+def test_the_page_holds_its_data_and_pictures_to_look_at(reported: Path, results: dict[str, Any]) -> None:
     page = (reported / "report.html").read_text()
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    comparisons = data.pop("comparisons")
+    comparisons = data.pop("comparisons")["album"]
     assert data == results
-    assert len(comparisons) == 3
+    assert {comparison["title"] for comparison in comparisons} == {"colour.png", "grey.png", "alpha.png"}
     for comparison in comparisons:
-        assert [crop["title"].split()[0] for crop in comparison["crops"]] == ["original", "JPEG", "aecodec"]
-        assert all(crop["data"].startswith("data:image/png;base64,") for crop in comparison["crops"])
-    assert "<link" not in page
-    assert "src=" not in page
-    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")  # the name of a namespace
-    assert "https:" not in page
+        assert [crop["name"] for crop in comparison["crops"]] == ["original", "jpeg", "webp", "aecodec"]
+        assert all(crop["data"].startswith("data:image/webp;base64,") for crop in comparison["crops"])
+    assert "worst of " in comparisons[0]["why"]
+    for placeholder in ("__STYLE__", "__SCRIPT__", "__RESULTS__", "__PLOTLY__"):
+        assert placeholder not in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_a_browser_draws_every_curve(reported: Path) -> None:
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
+@pytest.mark.parametrize("window", ["1300,900", "400,800"])
+def test_a_browser_without_a_network_draws_every_curve(reported: Path, window: str) -> None:
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000", "--dump-dom"]
+    command += [f"--window-size={window}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     page = (reported / "report.html").resolve().as_uri()
-    drawn = subprocess.run([*command, page], capture_output=True, text=True, check=True, timeout=60).stdout
+    drawn = subprocess.run([*command, page], capture_output=True, text=True, check=True, timeout=120).stdout
     body = drawn.split("<main>")[1].split("</main>")[0]  # no longer hidden: the script came to its end
-    assert body.count('class="curve"') == len(CODECS)
-    assert body.count("<circle") == len(CODECS) * QUALITIES
-    assert "NaN" not in body
-    assert "undefined" not in body
+    assert body.count("js-line") == 2 * len(CODECS)  # and in the legend
+    curves, scatter = body.split('id="scatter"')
+    assert curves.count('<path class="point') == len(CODECS) * QUALITIES
+    assert scatter.count('<path class="point') == 2 * len(CODECS)  # encoding and decoding
+    assert body.count("<figure>") == 1 + len(CODECS)
+    text = re.sub(r"data:image[^\"]*", "", body)
+    for wrong in ("NaN", "undefined", "[object"):
+        assert wrong not in text
+    assert 'src="http' not in drawn
+    assert "<link" not in drawn
+
+
+def test_kinds_of_content_are_never_averaged_together(album: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "screens").mkdir()
+    Image.effect_noise((230, 230), 60).convert("RGB").save(tmp_path / "screens" / "noise.png")
+    arguments = [album / "colour.png", tmp_path / "screens", "-o", tmp_path / "report", "--metrics", "psnr"]
+    result = run(*arguments, "--codecs", "jpeg,webp")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "report" / "results.json").read_text())["kinds"]
+    assert {kind: [p["name"] for p in of["photos"]] for kind, of in found.items()} == {
+        "album": ["colour.png"],
+        "screens": ["noise.png"],
+    }
+    for kind, name in (("album", "colour.png"), ("screens", "noise.png")):
+        assert list(found[kind]["bd_rates"]["jpeg"]["psnr_rgb"]["webp"]["images"]) == [name]
+        assert f"{kind}, 1 pictures" in result.output
 
 
 def test_a_second_run_measures_nothing(
@@ -380,10 +409,10 @@ def taken(image: str, quality: float, bpp: float, score: float | None, codec: st
 
 
 def built(measurements: list[Measurement], names: list[str]) -> dict[str, Any]:
-    photos = [Photo(Path(name), name, name, 100, 100, "") for name in names]
+    photos = [Photo(Path(name), name, name, 100, 100, "", "album") for name in names]
     peers = [codecs.make("jpeg"), codecs.make("webp")]
     return report.build(
-        photos, peers, ["psnr_rgb"], measurements, [], memory={}, anchor="jpeg", missing={}, command="test", jobs=1
+        photos, peers, ["psnr_rgb"], measurements, [], memory={}, anchors=["jpeg"], missing={}, command="test", jobs=1
     )
 
 
@@ -391,13 +420,13 @@ def test_a_curve_that_is_not_monotone_is_reported() -> None:
     good = [taken("a", p.quality, p.bpp, p.score) for p in CURVE]
     bad = [taken("a", p.quality, p.bpp, p.score - 6 * (p.quality == 60), "webp") for p in CURVE]
     found = built(good + bad, ["a"])
-    bd = found["bd_rates"]["psnr_rgb"]["webp"]
-    assert bd["percent"] is None
+    bd = found["kinds"]["album"]["bd_rates"]["jpeg"]["psnr_rgb"]["webp"]
+    assert bd["mean_curves"] is None
     assert "webp: not monotone: 31.50 at 0.500 bpp, 28.00 at 0.900 bpp" in bd["trouble"]
     (problem,) = found["problems"]
     assert problem["codec"] == "webp"
     assert "not monotone" in problem["reason"]
-    assert len(found["curves"]["psnr_rgb"]["webp"]) == len(CURVE)  # and still drawn
+    assert len(found["kinds"]["album"]["curves"]["psnr_rgb"]["webp"]) == len(CURVE)  # and still drawn
 
 
 def test_a_picture_at_which_a_codec_fails_is_left_out_of_all_means() -> None:
@@ -408,7 +437,7 @@ def test_a_picture_at_which_a_codec_fails_is_left_out_of_all_means() -> None:
         for p in CURVE
         if (name, p.quality) != ("b", 30)
     ]
-    found = built(measurements, ["a", "b", "c"])
+    found = built(measurements, ["a", "b", "c"])["kinds"]["album"]
     assert found["excluded"]["psnr_rgb"] == {"b": "no score of webp at quality 30: it failed, or nothing differs"}
     assert [len(points) for points in found["curves"]["psnr_rgb"].values()] == [len(CURVE), len(CURVE)]
 
@@ -490,7 +519,7 @@ def test_peak_memory_is_of_fresh_processes_and_measured_once(
 ) -> None:
     picture = tmp_path / "large.png"
     Image.effect_noise((2000, 2000), 40).convert("RGB").save(picture, compress_level=1)
-    photo, peers = Photo(picture, "large.png", "checksum", 2000, 2000, ""), [codecs.make("jpeg")]
+    photo, peers = Photo(picture, "large.png", "checksum", 2000, 2000, "", "x"), [codecs.make("jpeg")]
     monkeypatch.setattr(memory, "_measure", MEASURE_MEMORY)
     found, problems = memory.peaks(photo, peers, None, tmp_path)
     assert problems == []
@@ -507,7 +536,7 @@ def test_a_codec_whose_memory_cannot_be_measured_is_a_problem_in_the_report(
         raise MemoryError("too large")
 
     monkeypatch.setattr(memory, "_measure", killed)
-    found, (problem,) = memory.peaks(Photo(Path("a"), "a", "a", 9, 9, ""), [codecs.make("jpeg")], None, tmp_path)
+    found, (problem,) = memory.peaks(Photo(Path("a"), "a", "a", 9, 9, "", "a"), [codecs.make("jpeg")], None, tmp_path)
     assert found == {}
     assert (problem.codec, problem.reason) == ("jpeg", "peak memory: MemoryError: too large")
 
@@ -516,7 +545,8 @@ def test_published_curves_are_drawn_where_the_pixels_are_those_of_the_data_set()
     (path,) = (Path(report.__file__).parent / "published").glob("*.json")
     kodak = json.loads(path.read_text())
     photos = [
-        Photo(Path(f"{i}.png"), f"{i}.png", checksum, 768, 512, "") for i, checksum in enumerate(kodak["checksums"])
+        Photo(Path(f"{i}.png"), f"{i}.png", checksum, 768, 512, "", "kodak")
+        for i, checksum in enumerate(kodak["checksums"])
     ]
     assert len(photos) == 24
     assert report.data_set_of(photos[::-1])["title"] == "Kodak, 24 pictures"

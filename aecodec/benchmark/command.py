@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from aecodec.benchmark.measure import Problem
 
 
+ANCHORS = ("avif", "jpeg")  # those of them that are measured
+
+
 class _Qualities(click.ParamType):
     name = "qualities"
 
@@ -57,7 +60,7 @@ class _Qualities(click.ParamType):
     help="Points of each codec's own ladder, 6 by default and at most, or qualities that every codec is given.",
 )
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes; disturb the times.")
-@click.option("--anchor", metavar="NAME", help="Compare to this codec; default: jpeg.")
+@click.option("--anchor", metavar="NAME,NAME", help="Compare to these codecs; default: avif,jpeg.")
 @MODEL
 def benchmark(
     photos: Sequence[Path],
@@ -70,6 +73,8 @@ def benchmark(
     model: str | None,
 ) -> None:
     """Compare codecs on your own photographs, files or folders: a page, tables and plots in the folder REPORT.
+
+    Each folder is a kind of content of its own: kinds are never averaged together.
 
     What is measured once is kept; after an interruption the same command continues.
     """
@@ -99,7 +104,7 @@ def _benchmark(
     anchor: str | None,
     model: str | None,
 ) -> Sequence[Problem]:
-    for module in ("bjontegaard", "matplotlib"):
+    for module in ("bjontegaard", "matplotlib", "plotly"):
         if not importlib.util.find_spec(module):
             raise AecodecError(f"the report needs {module}; pip install 'aecodec[bench]'")
     from aecodec.benchmark import codecs, memory, metrics, report, viewer
@@ -120,10 +125,10 @@ def _benchmark(
     if qualities:
         peers = [replace(peer, qualities=_ladder(peer, qualities)) for peer in peers]
     usable = [peer.name for peer in peers]
-    if anchor is None:
-        anchor = "jpeg" if "jpeg" in usable else usable[0]
-    elif anchor not in usable:
-        raise AecodecError(f"the anchor {anchor!r} is not among the codecs {', '.join(usable)}")
+    anchors = anchor.split(",") if anchor else [name for name in ANCHORS if name in usable] or usable[:1]
+    for name in anchors:
+        if name not in usable:
+            raise AecodecError(f"the anchor {name!r} is not among the codecs {', '.join(usable)}")
 
     photos, problems = find_photos(inputs)
     for problem in problems:
@@ -140,21 +145,36 @@ def _benchmark(
         measurements,
         [*problems, *failed, *unknown],
         memory={"photo": largest.name, "width": largest.width, "height": largest.height, "peaks": peaks},
-        anchor=anchor,
+        anchors=anchors,
         missing=missing,
         command=shlex.join(["aecodec", *sys.argv[1:]]),
         jobs=jobs,
     )
-    gains = results["bd_rates"][scores[0]].get("aecodec", {}).get("images", {})
-    large = [photo for photo in photos if photo.name not in results["excluded"][scores[0]]]
-    crops, unseen = viewer.compare(viewer.choose(gains, large), peers, measurements, anchor, cache_folder())
-    results["problems"] += [vars(problem) for problem in unseen]
+    crops: dict[str, list[dict[str, Any]]] = {}
+    for kind, found in results["kinds"].items():
+        rates = {name: bd["images"] for name, bd in found["bd_rates"][anchors[0]][scores[-1]].items()}
+        ours_first = {name: rates[name] for name in sorted(rates, key=lambda name: not name.startswith("aecodec"))}
+        large = [p for p in photos if p.kind == kind and p.name not in found["excluded"][scores[0]]]
+        chosen = viewer.choose(ours_first, {peer.name: peer.title for peer in peers}, large)
+        crops[kind], unseen = viewer.compare(chosen, peers, measurements, anchors[0], cache_folder())
+        results["problems"] += [vars(problem) for problem in unseen]
     report.write(output, results, measurements, crops)
-    for name, bd in results["bd_rates"][scores[0]].items():
-        found = bd["trouble"] if bd["percent"] is None else f"{bd['percent']:+.1f} % bits at equal {scores[0]}"
-        click.echo(f"{name:10} {found} against {anchor}")
+    for kind, found in results["kinds"].items():
+        click.echo(f"{kind}, {len(found['photos'])} pictures: bytes at equal quality against {anchors[0]}, percent")
+        click.echo(f"{'':18}" + "".join(f"{metric:>20}" for metric in scores))
+        for peer in peers:
+            if peer.name != anchors[0]:
+                row = [_cell(found["bd_rates"][anchors[0]][metric][peer.name]["summary"]) for metric in scores]
+                click.echo(f"{peer.name:18}" + "".join(f"{text:>20}" for text in row))
     click.echo(output / "report.html")
     return problems
+
+
+def _cell(summary: dict[str, Any] | None) -> str:
+    if not summary:
+        return "none"
+    error = f" +-{summary['error']:.1f}" if summary["error"] is not None else ""
+    return f"{summary['mean']:+.1f}{error}"
 
 
 def _ladder(peer: Peer, wanted: int | list[float]) -> Sequence[float]:

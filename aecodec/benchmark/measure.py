@@ -30,7 +30,8 @@ from aecodec.picture import load
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture that can be measured. checksum: SHA-256 of its size and pixels. note: what was done to it first."""
+    """A picture that can be measured. checksum: SHA-256 of its size and pixels. note: what was done to it first.
+    kind: of content, the name of the folder that it was given in."""
 
     path: Path
     name: str
@@ -38,6 +39,7 @@ class Photo:
     width: int
     height: int
     note: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def find_photos(inputs: Sequence[Path]) -> tuple[list[Photo], list[Problem]]:
             if picture.alpha is not None:
                 notes.append("alpha left out, only colour is measured")
             digest = hashlib.sha256(repr(picture.colour.shape).encode() + picture.colour.tobytes()).hexdigest()
-            photos.append(Photo(path, name, digest, picture.width, picture.height, "; ".join(notes)))
+            kind = (given if given.is_dir() else given.absolute().parent).resolve().name
+            photos.append(Photo(path, name, digest, picture.width, picture.height, "; ".join(notes), kind))
     return photos, problems
 
 

@@ -10,27 +10,36 @@ from typing import BinaryIO
 from aecodec.benchmark.curves import Curve
 from aecodec.files import write_atomically
 
-# Okabe and Ito's colours, which colour-blind people can tell apart; aecodec's is the strongest.
+# Okabe and Ito's colours, which colour-blind people can tell apart; ours is the strongest.
+OURS = "#d55e00"
 COLOURS = {
-    "aecodec": "#d55e00",
-    "aecodec@0": "#d55e00",
-    "aecodec@8": "#d55e00",
     "jpeg": "#56b4e9",
     "jpeg-444": "#56b4e9",
+    "jpegli": "#56b4e9",
     "mozjpeg": "#999933",
     "jp2": "#a6761d",
     "webp": "#009e73",
     "heic": "#cc79a7",
     "jxl": "#7f6bd6",
     "avif": "#0072b2",
+    "avif-psnr": "#0072b2",
     "avif-444": "#0072b2",
+    "avif-444-psnr": "#0072b2",
+    "avif-slow": "#0072b2",
 }
-LINES = {"aecodec@0": ":", "aecodec@8": "--", "jpeg-444": "--", "avif-444": "--"}  # the others are solid
+LINES = {  # the others are solid
+    "jpeg-444": ":",
+    "jpegli": "--",
+    "avif-psnr": ":",
+    "avif-444": "--",
+    "avif-444-psnr": "-.",
+}
 LABELS = {
     "psnr_rgb": "PSNR (RGB), dB",
     "psnr_y": "PSNR (luma), dB",
     "ms_ssim": "MS-SSIM, dB",
     "ssimulacra2": "SSIMULACRA2",
+    "butteraugli": "Butteraugli, 3-norm, negative",
 }
 
 
@@ -54,12 +63,12 @@ def draw(
             [p.bpp for p in points],
             [p.score for p in points],
             label=titles[name],
-            color=COLOURS.get(name),
-            linestyle=LINES.get(name, "-"),
+            color=OURS if name.startswith("aecodec") else COLOURS.get(name),
+            linestyle=LINES.get(name, "--" if "@" in name else "-"),
             linewidth=2.2 if name == "aecodec" else 1.4,
             marker=".",
             markersize=6,
-            zorder=3 if name == "aecodec" else 2,
+            zorder=3 if name.startswith("aecodec") else 2,
         )
     if published:
         axes.plot([], [], " ", label="published, not measured here:")

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import platform
-import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from aecodec.files import write_atomically
 
 HERE = Path(__file__).parent
 PACKAGES = ("numpy", "torch", "pillow", "bjontegaard")
+BY_IMAGE = dict[str, list[Measurement]]
 
 
 def build(
@@ -37,33 +37,30 @@ def build(
     problems: Sequence[Problem],
     *,
     memory: Mapping[str, Any],
-    anchor: str,
+    anchors: Sequence[str],
     missing: Mapping[str, str],
     command: str,
     jobs: int,
 ) -> dict[str, Any]:
     """What results.json holds, and the page shows but for the crops of its viewer ("comparisons").
 
-    memory: name and size in pixels of a picture, and its "peaks" in bytes by codec, see `memory.peaks`. anchor: the
-    codec that the others are compared to, one of the peers. missing: codecs and metrics that could not be used, and
-    why. command: by which all this was measured.
+    memory: name and size in pixels of a picture, and its "peaks" in bytes by codec, see `memory.peaks`. anchors: the
+    codecs that the others are compared to, of the peers. missing: codecs and metrics that could not be used, and why.
+    command: by which all this was measured. Kinds of content are never averaged together.
     """
-    excluded = {metric: _excluded(photos, measurements, metric) for metric in metrics}
-    used = {metric: [p.name for p in photos if p.name not in excluded[metric]] for metric in metrics}
-    by_codec: dict[str, list[Measurement]] = {peer.name: [] for peer in peers}
-    for measurement in measurements:
-        by_codec[measurement.codec].append(measurement)
-    means = {m: {name: curves.curve(own, name, m, used[m]) for name, own in by_codec.items()} for m in metrics}
+    by_kind: dict[str, list[Photo]] = {}
+    for photo in photos:
+        by_kind.setdefault(photo.kind, []).append(photo)
+    kinds = {kind: _kind(own, peers, metrics, measurements, anchors) for kind, own in by_kind.items()}
     troubles = [
-        Problem("", name, None, f"mean curve of {metric}: {trouble}")
-        for metric, of_metric in means.items()
-        if used[metric]
+        Problem("", name, None, f"mean curve of {metric}, {kind}: {trouble}")
+        for kind, found in kinds.items()
+        for metric, of_metric in found["curves"].items()
+        if len(found["excluded"][metric]) < len(found["photos"])
         for name, points in of_metric.items()
-        if (trouble := curves.trouble(points))
+        if (trouble := curves.trouble([Point(**point) for point in points]))
     ]
-    data_set = data_set_of(photos)
     return {
-        "data_set": data_set.get("title"),
         "created": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
         "machine": machine(),
@@ -75,34 +72,60 @@ def build(
             **{package: version(package) for metric, package in METRIC_PACKAGES.items() if metric in metrics},
         },
         "metrics": list(metrics),
-        "anchor": anchor,
+        "anchors": list(anchors),
         "interpolation": curves.INTERPOLATION,
         "measurements": len(measurements),
-        "photos": [
-            {"name": p.name, "width": p.width, "height": p.height, "note": p.note, "checksum": p.checksum}
-            for p in photos
-        ],
         "codecs": [
             {key: getattr(peer, key) for key in ("name", "title", "version", "settings", "reason", "qualities")}
             for peer in peers
         ],
-        "curves": {m: {name: [asdict(p) for p in points] for name, points in means[m].items()} for m in metrics},
-        "bd_rates": {
-            metric: {
-                peer.name: _bd_rate(
-                    means[metric], by_codec[anchor] + by_codec[peer.name], anchor, peer.name, metric, used[metric]
-                )
-                for peer in peers
-                if peer.name != anchor
-            }
-            for metric in metrics
-        },
-        "speed": {name: _speed(own) for name, own in by_codec.items()},
+        "kinds": kinds,
         "memory": dict(memory),
-        "excluded": excluded,
         "missing": dict(missing),
         "problems": [asdict(problem) for problem in [*problems, *troubles]],
+    }
+
+
+def _kind(
+    photos: Sequence[Photo],
+    peers: Sequence[Peer],
+    metrics: Sequence[str],
+    measurements: Sequence[Measurement],
+    anchors: Sequence[str],
+) -> dict[str, Any]:
+    """What is known of pictures of one kind."""
+    names = {photo.name for photo in photos}
+    by_codec: dict[str, list[Measurement]] = {peer.name: [] for peer in peers}
+    for measurement in measurements:
+        if measurement.image in names:
+            by_codec[measurement.codec].append(measurement)
+    own = [measurement for of_codec in by_codec.values() for measurement in of_codec]
+    excluded = {metric: _excluded(photos, own, metric) for metric in metrics}
+    used = {metric: [p.name for p in photos if p.name not in excluded[metric]] for metric in metrics}
+    means = {m: {name: curves.curve(of, name, m, used[m]) for name, of in by_codec.items()} for m in metrics}
+    data_set = data_set_of(photos)
+    return {
+        "data_set": data_set.get("title"),
+        "photos": [
+            {"name": p.name, "width": p.width, "height": p.height, "note": p.note, "checksum": p.checksum}
+            for p in photos
+        ],
+        "excluded": excluded,
+        "curves": {m: {name: [asdict(p) for p in points] for name, points in means[m].items()} for m in metrics},
+        "bd_rates": {
+            anchor: {
+                metric: {
+                    peer.name: _bd_rate(means[metric], by_codec, anchor, peer.name, metric, used[metric])
+                    for peer in peers
+                    if peer.name != anchor
+                }
+                for metric in metrics
+            }
+            for anchor in anchors
+        },
+        "speed": {name: _speed(of_codec) for name, of_codec in by_codec.items()},
         "published": data_set.get("curves", []),
+        "against_published": _against_published(means, data_set.get("curves", [])),
     }
 
 
@@ -110,26 +133,35 @@ def write(
     folder: Path,
     results: Mapping[str, Any],
     measurements: Sequence[Measurement],
-    comparisons: Sequence[Mapping[str, Any]],
+    comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
-    """Writes report.html, results.json, results.csv and a plot for each metric. comparisons: see `viewer`.
-
-    Raises OSError.
+    """Writes report.html, results.json, results.csv and a plot for each kind and metric. comparisons: by kind, see
+    `viewer`. Raises OSError.
     """
+    from plotly.offline import get_plotlyjs
+
     text = json.dumps(results, indent=1, allow_nan=False)
     write_atomically(folder / "results.json", lambda file: file.write(text.encode() + b"\n"))
     write_csv(folder / "results.csv", measurements)
     titles = {codec["name"]: codec["title"] for codec in results["codecs"]}
-    about = results["data_set"] or f"{len(results['photos'])} pictures"
-    for metric, of_metric in results["curves"].items():
-        own = {name: [Point(**p) for p in points] for name, points in of_metric.items() if points}
-        published = {c["title"]: published_curve(c, metric) for c in results["published"] if c["shown"]}
-        if own:
-            published = {title: points for title, points in published.items() if points}
-            plots.draw(folder / f"{metric}.png", own, titles, metric, about, published)
+    for kind, found in results["kinds"].items():
+        about = found["data_set"] or f"{kind}, {len(found['photos'])} pictures"
+        for metric, of_metric in found["curves"].items():
+            own = {name: [Point(**p) for p in points] for name, points in of_metric.items() if points}
+            published = {c["title"]: published_curve(c, metric) for c in found["published"] if c["shown"]}
+            if own:
+                published = {title: points for title, points in published.items() if points}
+                plots.draw(folder / f"{kind}-{metric}.png", own, titles, metric, about, published)
     # A script element ends at "</" whatever it is part of.
     data = json.dumps({**results, "comparisons": comparisons}, allow_nan=False).replace("<", "\\u003c")
-    page = (HERE / "report.html").read_text(encoding="utf-8").replace("__RESULTS__", data)
+    page = (HERE / "report.html").read_text(encoding="utf-8")
+    for place, content in (
+        ("__STYLE__", (HERE / "report.css").read_text(encoding="utf-8")),
+        ("__SCRIPT__", (HERE / "report.js").read_text(encoding="utf-8")),
+        ("__RESULTS__", data),
+        ("__PLOTLY__", get_plotlyjs()),
+    ):
+        page = page.replace(place, content)
     write_atomically(folder / "report.html", lambda file: file.write(page.encode()))
 
 
@@ -173,29 +205,26 @@ def _excluded(photos: Sequence[Photo], measurements: Sequence[Measurement], metr
 
 def _bd_rate(
     means: Mapping[str, Curve],
-    measurements: Sequence[Measurement],
+    by_codec: Mapping[str, Sequence[Measurement]],
     anchor: str,
     test: str,
     metric: str,
     images: Sequence[str],
 ) -> dict[str, Any]:
-    """One row of the table: percentages, None where there is none, with the trouble that is the reason."""
+    """One cell of the table: percentages, None where there is none, with the trouble that is the reason."""
     whole = curves.bd_rate(means[anchor], means[test])
-    each = curves.bd_rates_of_images(measurements, anchor, test, metric, images)
-    percents = [bd.percent for bd in each.values() if bd]
+    each = curves.bd_rates_of_images([*by_codec[anchor], *by_codec[test]], anchor, test, metric, images)
+    summary = curves.summary(each)
     trouble = ""
     if not whole:
         causes = [f"{name}: {why}" for name in (anchor, test) if (why := curves.trouble(means[name]))]
         trouble = "; ".join(causes) or "no range in common"
     return {
-        "percent": whole.percent if whole else None,
+        "mean_curves": whole.percent if whole else None,
         "low": whole.low if whole else None,
         "high": whole.high if whole else None,
         "trouble": trouble,
-        "pictures": len(percents),
-        "mean_of_pictures": statistics.fmean(percents) if percents else None,
-        "best": min(percents, default=None),
-        "worst": max(percents, default=None),
+        "summary": asdict(summary) if summary else None,
         "images": {name: bd.percent if bd else None for name, bd in each.items()},
     }
 
@@ -206,6 +235,22 @@ def _speed(measurements: Sequence[Measurement]) -> dict[str, float | None]:
     encode = math.fsum(m.encode_seconds for m in measurements)
     decode = math.fsum(m.decode_seconds for m in measurements)
     return {"encode": pixels / encode if encode else None, "decode": pixels / decode if decode else None}
+
+
+def _against_published(
+    means: Mapping[str, Mapping[str, Curve]], published: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """By metric, codec of ours and title of a published curve: BD-rate of the mean curves in percent."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for metric, of_metric in means.items():
+        for name in of_metric:
+            if not name.startswith("aecodec"):
+                continue
+            rates = {c["title"]: curves.bd_rate(published_curve(c, metric), of_metric[name]) for c in published}
+            known = {title: rate.percent for title, rate in rates.items() if rate}
+            if known:
+                found.setdefault(metric, {})[name] = known
+    return found
 
 
 def data_set_of(photos: Sequence[Photo]) -> dict[str, Any]:

@@ -6,34 +6,48 @@ import base64
 import hashlib
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.measure import Measurement, Photo, Problem
-from aecodec.benchmark.metrics import psnr_rgb
+from aecodec.benchmark.metrics import METRICS
 from aecodec.files import write_atomically
 from aecodec.picture import load
 
 SIDE = 256  # pixels of a crop
-BPP = 0.4  # of the anchor's file, about: low enough to see what the codecs do
-CODECS = ("avif", "aecodec")  # besides the anchor
-ATTEMPTS = 5  # to meet the size; halves the interval of qualities each time
+STEP = 32  # pixels between places that are tried for it
+LOOKS = 16  # pictures of a kind: each adds half a megabyte to the page
+SHOWN = ("jpeg", "webp", "jxl", "avif", "avif-444-psnr")  # besides ours
+SCORE, MEDIUM = "ssimulacra2", 50  # files are as large as the anchor's of medium quality,
+BPP = 0.4  # or, where that is not measured, of so many bits per pixel
+CLOSE = 0.01  # sizes that differ by less are equal
 
 
-def choose(gains: Mapping[str, float | None], photos: Sequence[Photo]) -> list[tuple[Photo, str]]:
-    """Up to three pictures and why these: with the largest, median and smallest gain (BD-rates in percent by picture,
-    negative is a gain). The first three if there are no gains."""
+def choose(
+    rates: Mapping[str, Mapping[str, float | None]], titles: Mapping[str, str], photos: Sequence[Photo]
+) -> list[tuple[Photo, str]]:
+    """Up to LOOKS pictures and why these: the worst of every codec first, then by the first codec's loss.
+
+    rates: by codec, BD-rates in percent by picture (negative is a gain), ours first.
+    """
     by_name = {photo.name: photo for photo in photos}
-    order = sorted((percent, name) for name, percent in gains.items() if percent is not None)
-    if not order:
-        return [(photo, "") for photo in photos[:3]]
-    places = {len(order) - 1: "smallest gain", len(order) // 2: "median gain", 0: "largest gain"}
-    return [(by_name[order[place][1]], why) for place, why in sorted(places.items())]
+    why: dict[str, list[str]] = {}
+    for codec, of_codec in rates.items():
+        known = {name: percent for name, percent in of_codec.items() if percent is not None and name in by_name}
+        if known:
+            worst = max(known, key=known.__getitem__)
+            why.setdefault(worst, []).append(f"worst of {titles[codec]}: {known[worst]:+.0f} %")
+    first = next(iter(rates.values()), {})
+    rest = sorted(by_name, key=lambda name: -(value if (value := first.get(name)) is not None else -math.inf))
+    order = dict.fromkeys([*why, *rest])
+    return [(by_name[name], "; ".join(why.get(name, []))) for name in order][:LOOKS]
 
 
 def compare(
@@ -43,59 +57,114 @@ def compare(
     anchor: str,
     cache: Path,
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """For each picture: title and crops, each with title, data (URL with a PNG inside), bytes of the whole file and its
-    psnr_rgb. cache: folder in which results are kept."""
-    shown = [p for name in dict.fromkeys([anchor, *CODECS]) for p in peers if p.name == name]
+    """For each picture: title and crops, each with name, title, data (URL with a lossless picture inside), bytes of the
+    whole file and its scores. cache: folder in which results are kept."""
+    wanted = dict.fromkeys([anchor, *SHOWN])
+    shown = [p for name in wanted for p in peers if p.name == name]
+    shown += [p for p in peers if p.name.startswith("aecodec") and p not in shown]
     comparisons: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for photo, why in chosen:
-        sizes = {
-            peer.name: {m.quality: m.bytes for m in measurements if m.codec == peer.name and m.image == photo.name}
-            for peer in shown
-        }
+        own = [m for m in measurements if m.image == photo.name]
+        sizes = {peer.name: {m.quality: m.bytes for m in own if m.codec == peer.name} for peer in shown}
         if len(shown) < 2 or not all(sizes.values()):
             continue
-        wanted = BPP * photo.width * photo.height / 8
-        target = min(sizes[anchor].values(), key=lambda size: abs(size - wanted))
+        target = _target(photo, [m for m in own if m.codec == anchor])
         image = Image.fromarray(load(photo.path).colour)
-        crops: list[dict[str, Any]] = [{"title": "original", "data": _crop(image), "bytes": None, "psnr_rgb": None}]
+        original = np.asarray(image.convert("RGB"))
+        files: dict[str, bytes] = {}
+        decoded: dict[str, npt.NDArray[np.uint8]] = {}
         for peer in shown:
-            identity = json.dumps([photo.checksum, peer.name, peer.version, peer.settings, target, SIDE])
-            path = cache / "crops" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
             try:
-                crops.append(json.loads(path.read_text()))
-                continue
-            except (OSError, ValueError):
-                pass  # not there yet
-            try:
-                crop = _compressed(image, peer, target, sizes[peer.name])
+                files[peer.name] = _file(photo, image, peer, target, sizes[peer.name], cache)
+                decoded[peer.name] = np.asarray(peer.decode(files[peer.name]).convert("RGB"))
             except Exception as error:  # as in measuring: whatever a peer raises
                 problems.append(Problem(photo.name, peer.name, None, f"side by side: {type(error).__name__}: {error}"))
-                continue
-            text = json.dumps(crop)
-            write_atomically(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
-            crops.append(crop)
-        comparisons.append({"title": f"{photo.name}, {why}" if why else photo.name, "crops": crops})
+        ours = next((name for name in decoded if name.startswith("aecodec")), None)
+        left, top = _place(original, decoded[ours]) if ours else ((photo.width - SIDE) // 2, (photo.height - SIDE) // 2)
+        box = (max(0, left), max(0, top), min(photo.width, left + SIDE), min(photo.height, top + SIDE))
+        crops: list[dict[str, Any]] = [
+            {"name": "original", "title": "original", "data": _crop(original, box), "bytes": None, "scores": {}}
+        ]
+        for peer in shown:
+            if peer.name in decoded:
+                pixels = decoded[peer.name]
+                scores = {
+                    name: METRICS[name](original, pixels) for name in ("psnr_rgb", SCORE) if name in own[0].scores
+                }
+                crops.append(
+                    {
+                        "name": peer.name,
+                        "title": peer.title,
+                        "data": _crop(pixels, box),
+                        "bytes": len(files[peer.name]),
+                        "scores": scores,
+                    }
+                )
+        comparisons.append({"title": photo.name, "why": why, "crops": crops})
     return comparisons, problems
 
 
-def _compressed(image: Image.Image, peer: Peer, target: int, sizes: Mapping[float, int]) -> dict[str, Any]:
-    """At the quality whose file is nearest to `target` bytes. sizes: those that are known, by quality."""
-    low = max((q for q, size in sizes.items() if size <= target), default=min(sizes))
-    high = min((q for q, size in sizes.items() if size > target), default=low)
-    best = peer.encode(image, min(sizes, key=lambda q: abs(sizes[q] - target)))
-    for _ in range(ATTEMPTS if low < high and len(best) != target else 0):
-        middle = (low + high) / 2
-        data = peer.encode(image, middle)
-        low, high = (middle, high) if len(data) <= target else (low, middle)
-        best = min(best, data, key=lambda found: abs(len(found) - target))
-    decoded = peer.decode(best)
-    psnr = psnr_rgb(np.asarray(image.convert("RGB")), np.asarray(decoded.convert("RGB")))
-    return {"title": peer.title, "data": _crop(decoded), "bytes": len(best), "psnr_rgb": psnr}
+def _target(photo: Photo, anchor: Sequence[Measurement]) -> int:
+    """How many bytes every file should have."""
+    if all(m.scores.get(SCORE) is not None for m in anchor):
+        return min(anchor, key=lambda m: abs((m.scores[SCORE] or 0) - MEDIUM)).bytes
+    return min((m.bytes for m in anchor), key=lambda size: abs(size - BPP * photo.width * photo.height / 8))
 
 
-def _crop(image: Image.Image) -> str:
-    left, top = max(0, (image.width - SIDE) // 2), max(0, (image.height - SIDE) // 2)
+def _file(photo: Photo, image: Image.Image, peer: Peer, target: int, sizes: Mapping[float, int], cache: Path) -> bytes:
+    """Of the quality whose file is nearest to `target` bytes. sizes: those that are known, by quality."""
+    identity = json.dumps([photo.checksum, peer.name, peer.version, peer.settings, target])
+    path = cache / "files" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    try:
+        return path.read_bytes()
+    except OSError:
+        pass  # not there yet
+    known = dict(sizes)
+    best, tried = b"", set()
+    for _ in range(3):
+        quality = _quality_for(target, known, peer)
+        if quality in tried:
+            break
+        tried.add(quality)
+        data = peer.encode(image, quality)
+        known[quality] = len(data)
+        best = min((best, data), key=lambda found: abs(len(found) - target) if found else math.inf)
+        if abs(len(best) / target - 1) < CLOSE:
+            break
+    write_atomically(path, lambda file: file.write(best))
+    return best
+
+
+def _quality_for(target: int, sizes: Mapping[float, int], peer: Peer) -> float:
+    """By linear interpolation of the logarithm of the size."""
+    order = sorted((size, quality) for quality, size in sizes.items())
+    qualities = [quality for _, quality in order]
+    found = float(np.interp(math.log(target), [math.log(size) for size, _ in order], qualities))
+    whole = all(float(quality).is_integer() for quality in peer.qualities)
+    return round(found) if whole else found
+
+
+def _place(original: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Left and top of the crop with the largest squared error: where it shows."""
+    error = np.square(original.astype(np.float32) - decoded).sum(2)
+    height, width = error.shape
+    summed = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    places = [
+        (left, top)
+        for top in range(0, max(1, height - SIDE + 1), STEP)
+        for left in range(0, max(1, width - SIDE + 1), STEP)
+    ]
+
+    def inside(place: tuple[int, int]) -> float:
+        left, top = place
+        right, bottom = min(width, left + SIDE), min(height, top + SIDE)
+        return float(summed[bottom, right] - summed[top, right] - summed[bottom, left] + summed[top, left])
+
+    return max(places, key=inside)
+
+
+def _crop(pixels: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> str:
     buffer = io.BytesIO()
-    image.crop((left, top, min(left + SIDE, image.width), min(top + SIDE, image.height))).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    Image.fromarray(pixels).crop(box).save(buffer, "WEBP", lossless=True, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,210 @@
+"use strict";
+const results = JSON.parse(document.getElementById("data").textContent);
+const $ = id => document.getElementById(id);
+const titles = Object.fromEntries(results.codecs.map(c => [c.name, c.title]));
+const labels = { psnr_rgb: "PSNR", psnr_y: "PSNR of luma", ms_ssim: "MS-SSIM", ssimulacra2: "SSIMULACRA2", butteraugli: "Butteraugli" };
+const axes = { psnr_rgb: "PSNR of RGB, dB", psnr_y: "PSNR of luma, dB", ms_ssim: "MS-SSIM, dB", ssimulacra2: "SSIMULACRA2",
+  butteraugli: "Butteraugli distance, 3-norm (smaller is better)" };
+const ours = name => name.startsWith("aecodec");
+const palette = ["#0072b2", "#009e73", "#cc79a7", "#8c6bd6", "#a6761d", "#56b4e9", "#b8a000", "#7f8c8d", "#e7298a", "#4d9221", "#6a51a3"];
+const colours = {};
+for (const c of results.codecs) colours[c.name] = ours(c.name) ? "#e06100" : palette[Object.keys(colours).length % palette.length];
+const percent = (v, digits = 1) => (v > 0 ? "+" : v < 0 ? "\u2212" : "") + Math.abs(v).toFixed(digits);
+let kind, anchor, metric, found;
+
+function node(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+function table(where, head, rows) {
+  const cells = head.map(h => Array.isArray(h) ? node("th", { class: h[1] }, h[0]) : node("th", {}, h));
+  where.replaceChildren(node("thead", {}, node("tr", {}, ...cells)), node("tbody", {}, ...rows));
+}
+const cell = (text, kind = "") => node("td", { class: kind }, text);
+const row = (name, ...cells) => node("tr", { class: ours(name) ? "ours" : "" }, cell(titles[name]), ...cells);
+const judged = (v, error) => v == null ? cell("\u2013")
+  : node("td", { class: v - (error || 0) > 0 ? "bad" : v + (error || 0) < 0 ? "good" : "" }, percent(v));
+const others = () => results.codecs.map(c => c.name).filter(name => name !== anchor);
+const bd = (name, of = metric) => found.bd_rates[anchor][of][name];
+
+function bdTable() {
+  const mean = (name, of) => bd(name, of).summary?.mean ?? 1e9;
+  const last = results.metrics[results.metrics.length - 1];
+  const order = others().sort((a, b) => mean(a, metric) - mean(b, metric) || mean(a, last) - mean(b, last));
+  table($("bd"), ["codec", ...results.metrics.map(m => labels[m] || m)], order.map(name => row(name, ...results.metrics.map(m => {
+    const { summary, mean_curves, trouble } = bd(name, m);
+    if (!summary) return cell("\u2013");
+    const made = judged(summary.mean, summary.error);
+    if (summary.error != null) made.append(node("small", {}, ` \u00b1${summary.error.toFixed(1)}`));
+    const curves = mean_curves == null ? trouble : `${percent(mean_curves)} %`;
+    made.title = `median ${percent(summary.median)} %, mean curves ${curves}, worst ${summary.worst[0]} ${percent(summary.worst[1])} %, ` +
+      `${summary.pictures} of ${summary.total} pictures`;
+    return made;
+  }))));
+}
+
+function layout(extra) {
+  const style = getComputedStyle(document.documentElement), of = name => style.getPropertyValue(name).trim();
+  const axis = { gridcolor: of("--line"), zerolinecolor: of("--line"), automargin: true };
+  return { paper_bgcolor: of("--raised"), plot_bgcolor: of("--raised"), font: { color: of("--text"), family: "system-ui, sans-serif", size: 13 },
+    margin: { l: 10, r: 10, t: 15, b: 10 }, legend: { orientation: "h", y: -0.2, font: { size: 12 } }, hoverlabel: { namelength: -1 },
+    ...extra, xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis } };
+}
+const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+
+function curvesPlot() {
+  const distance = metric === "butteraugli", sign = distance ? -1 : 1;
+  const own = results.codecs.map(c => {
+    const points = found.curves[metric][c.name];
+    return { name: c.title, mode: "lines+markers", x: points.map(p => p.bpp), y: points.map(p => sign * p.score), text: points.map(p => `quality ${p.quality}`),
+      line: { color: colours[c.name], width: c.name === "aecodec" ? 3.5 : 1.8, dash: c.name.includes("@0") ? "dot" : "solid" }, marker: { size: 6 },
+      hovertemplate: "%{x:.3f} bpp, %{y:.2f}, %{text}<extra>%{fullData.name}</extra>" };
+  });
+  const published = found.published.map(p => {
+    const points = p.points.filter(q => q[metric] != null);
+    return { name: p.title, mode: "lines", x: points.map(q => q.bpp), y: points.map(q => metric === "ms_ssim" ? -10 * Math.log10(1 - q.ms_ssim) : q[metric]),
+      line: { color: "#8d939c", width: 1, dash: "dash" }, visible: p.shown ? "legendonly" : false, hovertemplate: "%{x:.3f} bpp, %{y:.2f}, published<extra>%{fullData.name}</extra>" };
+  }).filter(t => t.x.length && t.visible);
+  Plotly.react("curves", [...own.filter(t => t.x.length), ...published], layout({ xaxis: { title: { text: "bits per pixel" }, range: [0, 2] },
+    yaxis: { title: { text: axes[metric] || metric }, autorange: distance ? "reversed" : true } }), options);
+  $("curvesnote").textContent = "Means over pictures, so those that cost most weigh most. " + (published.length ? "Dashed grey curves (off; touch their names) are published figures for the same pictures, not measured here. " : "") +
+    "Touch a name to hide a curve, twice to see it alone.";
+}
+function scatterPlot() {
+  const rate = name => name === anchor ? 0 : bd(name).summary?.mean;
+  const shown = results.codecs.map(c => c.name).filter(name => rate(name) != null && found.speed[name]?.encode);
+  const traces = ["encode", "decode"].map(way => ({ name: way, mode: "markers+text", x: shown.map(rate), y: shown.map(name => found.speed[name][way]),
+    text: shown.map(name => way === "encode" ? name : ""), textposition: "top center", textfont: { size: 11 }, cliponaxis: false,
+    marker: { size: 11, color: shown.map(name => colours[name]), symbol: way === "encode" ? "circle" : "diamond-open", line: { width: 2 } },
+    customdata: shown.map(name => titles[name]), hovertemplate: `%{customdata}<br>${way}: %{y:.3g} MP/s, %{x:.1f} % bytes<extra></extra>` }));
+  Plotly.react("scatter", traces, layout({ xaxis: { title: { text: `bytes against ${titles[anchor]} at equal ${labels[metric] || metric}, %` } },
+    yaxis: { title: { text: "megapixels per second, one thread" }, type: "log", dtick: 1 } }), options);
+}
+
+let comparison;
+function look() {
+  const list = results.comparisons[kind] || [];
+  $("viewer").hidden = !list.length;
+  $("crop").replaceChildren(...list.map((c, i) => node("option", { value: i }, c.why ? `${c.title} (${c.why})` : c.title)));
+  if (list.length) picture();
+}
+function picture() {
+  comparison = results.comparisons[kind][$("crop").value];
+  $("why").textContent = comparison.why;
+  const names = comparison.crops.map(c => c.name);
+  for (const [id, wish] of [["left", $("left").value || anchor], ["right", $("right").value || names.find(ours) || names[names.length - 1]]]) {
+    $(id).replaceChildren(...comparison.crops.map(c => node("option", { value: c.name }, c.title)));
+    $(id).value = names.includes(wish) ? wish : names[0];
+  }
+  slide();
+  const scale = +$("scale").value;
+  $("crops").replaceChildren(...comparison.crops.map(c => {
+    const image = node("img", { src: c.data, alt: c.title });
+    image.onload = () => { image.style.width = image.naturalWidth * scale + "px"; };
+    return node("figure", {}, node("div", {}, image), node("figcaption", {}, caption(c)));
+  }));
+}
+function caption(c) {
+  const scores = Object.entries(c.scores).filter(([, v]) => v != null).map(([m, v]) => `${labels[m]} ${v.toFixed(1)}`);
+  return [c.title, c.bytes == null ? "" : `${c.bytes.toLocaleString("en")} bytes`, ...scores].filter(Boolean).join(", ");
+}
+function slide() {
+  const scale = +$("scale").value;
+  for (const id of ["left", "right"]) {
+    const image = $(id + "image"), crop = comparison.crops.find(c => c.name === $(id).value);
+    image.onload = () => { image.style.width = image.naturalWidth * scale + "px"; place(); };
+    image.src = crop.data;
+    image.alt = crop.title;
+  }
+}
+function place() {
+  const width = $("rightimage").offsetWidth, x = width * $("slider").value / 1000;
+  $("leftimage").style.clipPath = `inset(0 ${width - x}px 0 0)`;
+  $("handle").style.left = x - 1 + "px";
+  $("handle").style.height = $("rightimage").offsetHeight + "px";
+  $("slider").style.width = width + "px";
+}
+$("slider").oninput = place;
+$("left").onchange = $("right").onchange = slide;
+$("crop").onchange = picture;
+$("scale").onchange = picture;
+$("next").onclick = () => { $("crop").selectedIndex = ($("crop").selectedIndex + 1) % $("crop").length; picture(); };
+$("frame").onpointermove = e => {
+  if (e.pointerType === "mouse" && !e.buttons) return;
+  const box = $("rightimage").getBoundingClientRect();
+  $("slider").value = 1000 * (e.clientX - box.left) / box.width;
+  place();
+};
+$("frame").ondragstart = () => false;
+
+function worstTable() {
+  table($("worst"), ["codec", "mean", "median", "mean curves", "overlap", ["worst picture", "text"], ["best picture", "text"], "pictures"], others().map(name => {
+    const { summary: s, mean_curves, low, high, trouble } = bd(name);
+    if (!s) return row(name, cell("\u2013"), cell("\u2013"), judged(mean_curves), cell(trouble), cell(""), cell(""), cell("0"));
+    const one = ([picture, v]) => cell(`${picture} ${percent(v)}`, "text");
+    const range = metric === "butteraugli" && low != null ? [-high, -low] : [low, high];
+    return row(name, judged(s.mean), judged(s.median), judged(mean_curves), cell(low == null ? trouble : `${range[0].toFixed(1)} to ${range[1].toFixed(1)}`),
+      one(s.worst), one(s.best), cell(`${s.pictures} of ${s.total}`));
+  }));
+}
+function pictureTable() {
+  const each = bd($("codec").value)?.images || {};
+  const known = found.photos.map(p => ({ p, v: each[p.name] })).sort((a, b) => (b.v ?? -1e9) - (a.v ?? -1e9));
+  table($("pictures"), ["picture", "size", `against ${titles[anchor]}, %`, ["remarks", "text"]], known.map(({ p, v }) => {
+    const remark = [p.note, found.excluded[metric][p.name] && "not in the means: " + found.excluded[metric][p.name]].filter(Boolean).join("; ");
+    return node("tr", {}, cell(p.name), cell(`${p.width}\u00d7${p.height}`), judged(v), cell(remark, "text"));
+  }));
+}
+function speedTable() {
+  const megabytes = bytes => bytes == null ? "\u2013" : (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+  table($("speed"), ["codec", "encode, MP/s", "decode, MP/s", "encode, peak MB", "decode, peak MB"], results.codecs.map(({ name }) => row(name,
+    ...["encode", "decode"].map(k => cell(found.speed[name]?.[k]?.toPrecision(3) ?? "\u2013")),
+    ...["encode", "decode"].map(k => cell(megabytes(results.memory.peaks?.[name]?.[k]))))));
+}
+function headline() {
+  const gain = results.metrics.map(m => [m, found.bd_rates[anchor][m]?.aecodec?.summary]).filter(([, s]) => s);
+  const count = `${found.photos.length} picture${found.photos.length === 1 ? "" : "s"}`;
+  $("what").textContent = found.data_set || `${count}: ${kind}`;
+  $("lead").textContent = (gain.length ? `Against ${titles[anchor]}, ${titles.aecodec} needs ` + gain.map(([m, s]) => `${Math.abs(s.mean).toFixed(0)} % ${s.mean < 0 ? "fewer" : "more"} bytes at equal ${labels[m] || m}`).join(", ") + ". " : "") +
+    `${results.codecs.length} codecs, ${results.measurements} files, each encoded, decoded to 8 bits and compared; made ${results.created} by aecodec ${results.versions.aecodec}.`;
+}
+function refresh() {
+  found = results.kinds[kind];
+  document.querySelectorAll(".anchor").forEach(e => e.textContent = titles[results.anchors[0]]);
+  $("bdnote").textContent = `BD-rate against ${titles[anchor]} in percent, mean over pictures \u00b1 standard error: fewer bytes are negative and green. ` +
+    `Median, mean curves and worst picture of a cell: point at it, or see below.`;
+  const chosen = $("codec").value;
+  $("codec").replaceChildren(...others().map(name => node("option", { value: name }, titles[name])));
+  $("codec").value = others().includes(chosen) ? chosen : others().find(ours) || others()[0];
+  headline(); bdTable(); curvesPlot(); scatterPlot(); worstTable(); pictureTable(); speedTable();
+}
+
+for (const [id, values, name] of [["kind", Object.keys(results.kinds), k => results.kinds[k].data_set || `${k} (${results.kinds[k].photos.length})`],
+  ["anchor", results.anchors, a => titles[a]], ["metric", results.metrics, m => labels[m] || m]]) {
+  $(id).replaceChildren(...values.map(v => node("option", { value: v }, name(v))));
+}
+[kind, anchor, metric] = [$("kind").value, $("anchor").value, $("metric").value];
+$("kind").onchange = () => { kind = $("kind").value; refresh(); look(); };
+$("anchor").onchange = () => { anchor = $("anchor").value; refresh(); };
+$("metric").onchange = () => { metric = $("metric").value; refresh(); };
+$("codec").onchange = pictureTable;
+matchMedia("(prefers-color-scheme: dark)").onchange = () => { curvesPlot(); scatterPlot(); };
+$("speednote").textContent = "Filled: encoding, hollow: decoding; to the upper left is better. Time of the processor for one call on one thread, after one to warm up" +
+  (results.jobs > 1 ? `; ${results.jobs} processes ran side by side and disturbed each other` : "") + ".";
+if (results.memory.photo) $("memorynote").textContent = `Peak memory: by how much a fresh process grows in one call for ${results.memory.photo} (${results.memory.width}\u00d7${results.memory.height}), ` +
+  "beyond the codec set up and the picture or file that it is given; a few megabytes may go unseen. Only Linux tells it. Machine: " + results.machine + ".";
+table($("codecs"), ["codec", ["version", "text"], ["settings", "text"], ["why", "text"]], results.codecs.map(c =>
+  row(c.name, cell(c.version, "text"), cell(c.settings, "text"), cell(c.reason, "text"))));
+const list = (title, items) => { if (items.length) $("notes").append(node("details", {}, node("summary", {}, title), node("ul", {}, ...items.map(i => node("li", {}, i))))); };
+list("Not available here", Object.entries(results.missing).map(([name, reason]) => `${name}: ${reason}`));
+list("What went wrong", results.problems.map(p => [p.image, p.codec, p.quality == null ? "" : `quality ${p.quality}`].filter(Boolean).join(", ") + ": " + p.reason));
+list("Pictures left out of the means", Object.values(results.kinds).flatMap(k => results.metrics.flatMap(m => Object.entries(k.excluded[m]).map(([name, reason]) => `${name} (${labels[m] || m}): ${reason}`))));
+list("Published figures", Object.values(results.kinds).flatMap(k => k.published).map(p => `${p.title}: ${p.source}${p.note ? " (" + p.note + ")" : ""}`));
+list("How it was measured", [`command: ${results.command}`, "bits per pixel count every byte of the file; metadata are left out of all files alike, alpha too",
+  `BD-rate: ${results.interpolation} interpolation of the logarithm of the rate over the scores that both curves cover`,
+  ...Object.entries(results.versions).map(([name, value]) => `${name} ${value}`)]);
+document.querySelector("main").hidden = false;
+refresh();
+look();
