@@ -8,9 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +17,9 @@ from PIL import Image
 from aecodec import metrics
 from aecodec.errors import AecodecError
 
-if TYPE_CHECKING:
-    from aecodec.benchmark.ssimulacra2 import Original
-
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
 
-PACKAGES = {"ms_ssim": "pytorch-msssim", "ssimulacra2": "ssimulacra2"}  # of the optional metrics
+PACKAGES = {"ms_ssim": "pytorch-msssim"}  # of the optional metrics
 BUTTERAUGLI = "butteraugli_main"  # a program of libjxl's
 SMALLEST_SIDES = {"ms_ssim": 161, "ssimulacra2": 225}  # pixels; below, a metric's scales do not fit
 
@@ -52,17 +47,18 @@ def ms_ssim(original: Pixels, decoded: Pixels) -> float | None:
 
 def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     """SSIMULACRA2 2.1: 100 where nothing differs, 90 is visually lossless, 50 of medium quality, below 0 very bad.
-    None for pictures on whose shorter side six scales do not fit: the package would give their weights to others."""
+    None for pictures on whose shorter side six scales do not fit: their weights would go to others."""
+    import torch
+
+    from aecodec import perceptual
+
     if min(original.shape[:2]) < SMALLEST_SIDES["ssimulacra2"]:
         return None
-    return _original(original.tobytes(), original.shape).score(decoded)
-
-
-@lru_cache(maxsize=1)  # the same original comes with many others
-def _original(data: bytes, shape: tuple[int, ...]) -> Original:
-    from aecodec.benchmark.ssimulacra2 import Original
-
-    return Original(np.frombuffer(data, np.uint8).reshape(shape))
+    if np.array_equal(original, decoded):
+        return 100.0
+    x, y = (torch.from_numpy(p.astype(np.float32) / 255).permute(2, 0, 1)[None] for p in (original, decoded))
+    with torch.inference_mode():
+        return float(perceptual.ssimulacra2(x, y))
 
 
 def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
