@@ -1,0 +1,296 @@
+"""The decoder of aec2 in integers: the same pixels on every machine, whatever the order of summation.
+
+Two kinds of layers, both with weights that are integers:
+
+- *narrow*: y = clamp(round((conv(x, w) + b) * 2^-s + r), 0, 255), where x and the shortcut r are unsigned 8-bit
+  activations in steps of 1/16 (or signed 8-bit ones, of the context), w is int8 and round is to the nearest, half to even. All sums stay
+  below 2^24, so float32 holds each exactly, and so does any integer unit of a processor.
+- *wide*: y = round((conv(x, w) + b) * g), in float64, where w is int16, x stays below 2^26 and g has 16 bits and an
+  exponent: the few layers that need more than 8 bits, under 2 kMAC/pixel in all.
+
+Units: latents and means are in 1/256 of a quantisation step (`LATENT_STEPS`), pixels in 1/64 of an 8-bit level
+(`PIXEL_STEPS`), activations in 1/16 (`ACTIVATION_STEPS`). Gains that depend on quality are powers of two of exactly
+interpolated rows, rounded to 16 bits, so that no machine's exp() has a say. All else in float64 is single
+multiplications, divisions and roundings, which IEEE 754 makes the same everywhere, or sums that are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aecodec.errors import ModelError
+from aecodec.families.aec2.network import Aec2, DecoderConv2d, ResidualBlock
+from aecodec.integer import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, WEIGHT_TOP, cpu_dilation, interpolate_rows_exactly
+from aecodec.networks import SCALE_COUNT, first_pass_mask, scale_of_index, shuffle
+
+LATENT_STEPS = 256  # of a quantisation step
+MEAN_STEPS = 256  # of a mean in standard deviations
+PIXEL_STEPS = 64  # of an 8-bit level
+SUM_STEPS = 256  # of what adds up to the input of a rectifier
+WIDE_TOP = 2**15 - 1
+SCALE_BITS = 12  # a standard deviation is a multiple of 2^-12
+GAIN_BITS = 16  # of the logarithm of a gain, below the point
+LATENT_TOP = 2**24  # of a latent, in 1/256 steps
+SUM_TOP = 2**22
+
+
+def exact_gain(log2: Tensor) -> Tensor:
+    """2^(log2 / 65536) with a mantissa of 16 bits, the same on every machine. log2: int64. Returns float64."""
+    octave, part = log2 >> GAIN_BITS, log2 & (2**GAIN_BITS - 1)
+    # The mantissa is rounded to 1 / 32768: far coarser than what the exp2 of any machine is off.
+    mantissa = torch.floor(torch.exp2(part.double() / 2**GAIN_BITS) * 2**15 + 0.5) / 2**15
+    return torch.ldexp(mantissa, octave.double())
+
+
+def log2_rows(log_rows: Tensor) -> Tensor:
+    """Rows of natural logarithms to int32 rows of `exact_gain`."""
+    return torch.round(log_rows.detach().double() / math.log(2) * 2**GAIN_BITS).to(torch.int32)
+
+
+def wide_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """int16 weights and their exponents (O,): w = integers * 2^-exponent."""
+    magnitude = weight.detach().double().abs().flatten(1).amax(1).clamp_min(1e-9)
+    exponent = torch.floor(torch.log2(WIDE_TOP / magnitude)).clamp(-8, 30)
+    return torch.round(weight.detach().double() * torch.exp2(exponent).view(-1, *[1] * (weight.ndim - 1))).to(
+        torch.int16
+    ), exponent.to(torch.int8)
+
+
+def _export_narrow(name: str, layer: DecoderConv2d, rows: Tensor | None = None) -> dict[str, Tensor]:
+    """rows: (R, O) biases by quality that are added to the layer's own."""
+    exponent = layer.exponent()
+    weight = torch.round(layer.weight.detach() * torch.exp2(exponent).view(-1, 1, 1, 1)).to(torch.int8)
+    assert layer.bias is not None
+    bias = layer.bias.detach()[None] if rows is None else layer.bias.detach() + rows.detach()
+    bias = torch.round(bias.double() * torch.exp2(exponent) * ACTIVATION_STEPS).to(torch.int32)
+    check_narrow(name, weight, bias, exponent)
+    return {f"{name}.weight": weight, f"{name}.bias": bias, f"{name}.shift": exponent.to(torch.int8)}
+
+
+def check_narrow(name: str, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
+    """Raises ModelError unless all sums of the layer, a shortcut among them, stay below 2^24.
+
+    weight: (O, I, k, k) int8. bias: (R, O) int32. shift: (O,).
+    """
+    worst = weight.long().abs().sum((1, 2, 3)) * ACTIVATION_TOP + bias.long().abs().amax(0)
+    worst += ACTIVATION_TOP << shift.long()
+    if int(worst.max()) >= SUM_LIMIT:
+        raise ModelError(
+            f"layer {name}, output channel {int(worst.argmax())}: sums of up to {int(worst.max())} do not fit float32 "
+            f"exactly (limit {SUM_LIMIT})"
+        )
+
+
+def _export_wide(name: str, layer: nn.Conv2d, input_steps: int, rows: Tensor | None = None) -> dict[str, Tensor]:
+    weight, exponent = wide_weight(layer.weight)
+    tensors = {f"{name}.weight": weight, f"{name}.exponent": exponent}
+    own = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+    bias = own[None] if rows is None else own + rows.detach()
+    scaled = bias.double() * torch.exp2(exponent.double()) * input_steps
+    return tensors | {f"{name}.bias": torch.round(scaled).to(torch.int64)}
+
+
+def export(model: Aec2) -> dict[str, Tensor]:
+    """All integer tensors of the decoder but those of the scale model. Raises ModelError if sums could leave the exact
+    range."""
+    entropy, synthesis = model.entropy_model, model.synthesis
+    assert synthesis.linear is not None and synthesis.pixels_in is not None
+    tensors: dict[str, Tensor] = {}
+    for name, layer in (
+        ("first_mean.0", entropy.first_mean[0]),
+        ("first_mean.2", entropy.first_mean[2]),
+        ("context_features", entropy.context_features),
+        ("second_mean.1", entropy.second_mean[1]),
+        ("second_mean.3", entropy.second_mean[3]),
+    ):
+        assert isinstance(layer, nn.Conv2d)
+        tensors |= _export_wide(f"means.{name}", layer, ACTIVATION_STEPS)
+    assert isinstance(entropy.context, DecoderConv2d)
+    tensors |= _export_narrow("means.context", entropy.context)
+    tensors |= _export_wide("means.neighbours", entropy.neighbours, LATENT_STEPS)
+    # |latent| from which asinh rounds to k / 16, for k = 1..127
+    k = torch.arange(1, WEIGHT_TOP + 1, dtype=torch.float64)
+    tensors["means.thresholds"] = torch.ceil(torch.sinh((k - 0.5) / ACTIVATION_STEPS) * LATENT_STEPS).to(torch.int32)
+    scales = scale_of_index(torch.arange(SCALE_COUNT, dtype=torch.float64))
+    tensors["means.scales"] = torch.round(scales * 2**SCALE_BITS).to(torch.int32)
+
+    tensors["synthesis.input_gain"] = log2_rows(synthesis.log_input_gain)
+    tensors["synthesis.output_gain"] = log2_rows(synthesis.log_output_gain)
+    tensors["synthesis.pixel_gain"] = log2_rows(synthesis.log_pixel_gain)
+    tensors["synthesis.decoder_gain"] = log2_rows(model.log_decoder_gain)
+    tensors |= _export_wide("synthesis.first", synthesis.first, SUM_STEPS, synthesis.first_bias)
+    for level, up, bias in (
+        ("8", synthesis.up_8, synthesis.bias_8),
+        ("4", synthesis.up_4, synthesis.bias_4),
+        ("2", synthesis.up_2, synthesis.bias_2),
+    ):
+        tensors |= _export_narrow(f"synthesis.up_{level}", up, bias.repeat_interleave(4, 1))
+    for level in ("16", "8", "4", "2"):
+        for number, block in enumerate(getattr(synthesis, f"blocks_{level}")):
+            assert isinstance(block, ResidualBlock)
+            tensors |= _export_narrow(f"synthesis.blocks_{level}.{number}.first", block.first)
+            tensors |= _export_narrow(f"synthesis.blocks_{level}.{number}.second", block.second)
+    tensors |= _export_narrow("synthesis.last", synthesis.last)
+    tensors |= _export_wide("synthesis.linear", synthesis.linear, 1)
+    tensors |= _export_wide("synthesis.pixels_in", synthesis.pixels_in, 1)
+    return tensors
+
+
+class Narrow:
+    """A layer of 8-bit weights and activations, see the module."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device):
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        check_narrow(name, weight, bias, tensors[f"{name}.shift"])
+        self.weight = weight.float().to(device, memory_format=torch.channels_last)
+        self.bias = bias.long()
+        self.factor = torch.ldexp(torch.ones(len(weight)), -tensors[f"{name}.shift"].float()).to(device).view(1, -1, 1, 1)
+
+    def sums(self, x: Tensor, position: int = 0) -> Tensor:
+        """conv + b, exact: (B, O, H, W) float32. x: (B, I, H, W) float32, integers."""
+        kernel = self.weight.shape[-1]
+        dilation = cpu_dilation(kernel) if x.device.type == "cpu" else (1, 1)
+        sums = F.conv2d(x, self.weight, padding=kernel // 2, dilation=dilation).round_()
+        bias = self.bias[0] if len(self.bias) == 1 else interpolate_rows_exactly(self.bias, position)
+        return sums.add_(bias.to(sums).view(1, -1, 1, 1))
+
+    def __call__(self, x: Tensor, position: int = 0, shortcut: Tensor | None = None) -> Tensor:
+        """(B, O, H, W) float32, integers 0..255. shortcut: of the same shape, integers 0..255."""
+        y = self.sums(x, position).mul_(self.factor)
+        if shortcut is not None:
+            y.add_(shortcut)
+        return y.round_().clamp_(0, ACTIVATION_TOP)
+
+
+class Wide:
+    """A layer of 16-bit weights on integers, in float64, see the module."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device):
+        self.weight = tensors[f"{name}.weight"].double().to(device)
+        self.bias = tensors[f"{name}.bias"]
+        self.factor = torch.ldexp(torch.ones(len(self.weight), dtype=torch.float64), -tensors[f"{name}.exponent"].double())
+        self.factor = self.factor.to(device).view(1, -1, 1, 1)
+
+    def __call__(self, x: Tensor, position: int = 0, gain: float | Tensor = 1.0, groups: int = 1) -> Tensor:
+        """round((conv(x, w) + b) * 2^-exponent * gain), (B, O, H, W) float64. gain: exact, a power of two or (O,)."""
+        sums = F.conv2d(x.double(), self.weight, padding=self.weight.shape[-1] // 2, groups=groups)
+        bias = self.bias[0] if len(self.bias) == 1 else interpolate_rows_exactly(self.bias, position)
+        factor = self.factor * (gain if isinstance(gain, float) else gain.to(sums).view(1, -1, 1, 1))
+        return sums.add_(bias.to(sums).view(1, -1, 1, 1)).mul_(factor).round_()
+
+
+class ExactDecoder:
+    """From features, scale indices and symbols to pixels, in integers. See `export` for the tensors."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], device: torch.device):
+        def narrow(name: str) -> Narrow:
+            return Narrow(tensors, name, device)
+
+        def wide(name: str) -> Wide:
+            return Wide(tensors, name, device)
+
+        self.device = device
+        self.thresholds = tensors["means.thresholds"].double().to(device)
+        self.scales = tensors["means.scales"].double().to(device)
+        self.first_mean = wide("means.first_mean.0"), wide("means.first_mean.2")
+        self.context, self.context_features = narrow("means.context"), wide("means.context_features")
+        self.second_mean = wide("means.second_mean.1"), wide("means.second_mean.3")
+        self.neighbours = wide("means.neighbours")
+        gains = ("input_gain", "output_gain", "pixel_gain", "decoder_gain")
+        self.gains = {name: tensors[f"synthesis.{name}"].long() for name in gains}
+        self.first, self.last = wide("synthesis.first"), narrow("synthesis.last")
+        self.up = {level: narrow(f"synthesis.up_{level}") for level in ("8", "4", "2")}
+        self.blocks: dict[str, list[tuple[Narrow, Narrow]]] = {}
+        for level in ("16", "8", "4", "2"):
+            prefix = f"synthesis.blocks_{level}"
+            count = len({name.split(".")[2] for name in tensors if name.startswith(f"{prefix}.")})
+            names = [f"{prefix}.{number}" for number in range(count)]
+            self.blocks[level] = [(narrow(f"{name}.first"), narrow(f"{name}.second")) for name in names]
+        self.linear, self.pixels_in = wide("synthesis.linear"), wide("synthesis.pixels_in")
+
+    def gain(self, name: str, position: int) -> Tensor:
+        return exact_gain(interpolate_rows_exactly(self.gains[name], position)).to(self.device)
+
+    def passes(
+        self, features: Tensor, index: Tensor, symbols_of: Callable[[Tensor, int], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Symbols and latents of all elements, (B, M, h, w): symbols as `symbols_of` gives them, and latents in 1/256
+        of a quantisation step, integers in float64.
+
+        features: (B, trunk, h, w), integers 0..255. index: (B, M, h, w), scale indices.
+        symbols_of: from means in 1/256 of a step and the number of the pass to symbols, integers in float64.
+        """
+        scale = self.scales[index.long()]
+        members = first_pass_mask(scale).to(scale.dtype)
+        hidden = self.first_mean[0](features).clamp_(0, ACTIVATION_TOP)
+        mean = self._mean(self.first_mean[1](hidden, gain=MEAN_STEPS / ACTIVATION_STEPS), scale)
+        symbols = symbols_of(mean, 0) * members
+        latents = (LATENT_STEPS * symbols + mean * members).clamp_(-LATENT_TOP, LATENT_TOP)
+
+        seen = torch.bucketize(latents.abs(), self.thresholds, right=True).float().copysign_(latents.float())
+        ratio = SUM_STEPS // ACTIVATION_STEPS
+        hidden = self.context.sums(seen).double().mul_(self.context.factor.double() * ratio).round_()
+        hidden += self.context_features(features, gain=float(ratio))
+        hidden = hidden.div_(ratio).round_().clamp_(0, ACTIVATION_TOP)
+        hidden = self.second_mean[0](hidden).clamp_(0, ACTIVATION_TOP)
+        mean = self._mean(self.second_mean[1](hidden, gain=MEAN_STEPS / ACTIVATION_STEPS), scale)
+        mean = mean + self.neighbours(latents, groups=latents.shape[1])
+        others = 1 - members
+        second = symbols_of(mean, 1) * others
+        latents = latents + (LATENT_STEPS * second + mean * others)
+        return symbols + second, latents.clamp_(-LATENT_TOP, LATENT_TOP)
+
+    def _mean(self, mean: Tensor, scale: Tensor) -> Tensor:
+        """From standard deviations to 1/256 of a step."""
+        return mean.clamp_(-SUM_TOP, SUM_TOP).mul_(scale).mul_(LATENT_STEPS / MEAN_STEPS / 2**SCALE_BITS).round_()
+
+    def synthesis(self, latents: Tensor, features: Tensor, position: int) -> Tensor:
+        """latents: (B, M, h, w), in 1/256 of a step, see `passes`; features: (B, trunk, h, w), 0..255;
+        position: 0..9900. Returns (B, 12, 8 h, 8 w) float64, see `networks.regroup`: integers, 0 is black and
+        255 * PIXEL_STEPS white."""
+        gained = (latents * self.gain("input_gain", position).view(1, -1, 1, 1)).round_().clamp_(-LATENT_TOP, LATENT_TOP)
+        x = torch.cat([gained, features.double() * (SUM_STEPS // ACTIVATION_STEPS)], 1)
+        x = self.first(x, position, gain=ACTIVATION_STEPS / SUM_STEPS).clamp_(0, ACTIVATION_TOP).float()
+        x = x.contiguous(memory_format=torch.channels_last)
+        for level in ("8", "4"):
+            x = self._through_blocks("16" if level == "8" else "8", x)
+            x = shuffle(self.up[level](x, position), 2)
+        x = self._through_blocks("4", x)
+
+        dequantised = latents * self.gain("decoder_gain", position).mul(255 * PIXEL_STEPS / LATENT_STEPS).view(1, -1, 1, 1)
+        pixels = self._linear(dequantised.round_())
+        output = self.gain("output_gain", position)  # a quantisation step, in units of white
+        steps = self._in_steps(pixels, output)
+        ratio = SUM_STEPS // ACTIVATION_STEPS
+        up = self.up["2"]
+        sums = up.sums(x, position).double().mul_(up.factor.double() * ratio).round_()
+        sums = shuffle(sums, 2).add_(self.pixels_in(steps, gain=ratio * self.gain("pixel_gain", position)))
+        x = sums.clamp_(-SUM_TOP, SUM_TOP).div_(ratio).round_().clamp_(0, ACTIVATION_TOP).float()
+        x = self._through_blocks("2", x.contiguous(memory_format=torch.channels_last))
+        correction = self.last.sums(x).double() * self.last.factor.double()
+        correction = correction.mul_(output * (255 * PIXEL_STEPS / ACTIVATION_STEPS)).round_()
+        return pixels.add_(correction).add_(255 * PIXEL_STEPS // 2)
+
+    def _through_blocks(self, level: str, x: Tensor) -> Tensor:
+        for first, second in self.blocks[level]:
+            x = second(first(x), shortcut=x)
+        return x
+
+    def _linear(self, dequantised: Tensor) -> Tensor:
+        """(B, M, h, w) in 1/64 of a level to pixels, (B, 12, 8 h, 8 w) in 1/64 of a level."""
+        blocks = self.linear(dequantised)  # (B, 768, h, w), as by unshuffle(unshuffle(., 8), 2)
+        b, _, h, w = blocks.shape
+        # channel = ((colour, row of 4, row of 2, column of 4, column of 2), row of block, column of block)
+        x = blocks.view(b, 3, 4, 2, 4, 2, 2, 2, h, w)  # colour, R, r, C, c, P, Q, h, w
+        x = x.permute(0, 3, 5, 1, 8, 6, 2, 9, 7, 4)  # r, c, colour, h, P, R, w, Q, C
+        return x.reshape(b, 12, 8 * h, 8 * w)
+
+    def _in_steps(self, pixels: Tensor, output: Tensor) -> Tensor:
+        """Pixels in 1/16 of a quantisation step, at most 16 bits."""
+        steps = pixels * (ACTIVATION_STEPS / (255 * PIXEL_STEPS)) / output
+        return steps.round_().clamp_(-WIDE_TOP - 1, WIDE_TOP)
