@@ -66,8 +66,8 @@ def _export_narrow(name: str, layer: DecoderConv2d, rows: Tensor | None = None) 
     """rows: (R, O) biases by quality that are added to the layer's own."""
     exponent = layer.exponent()
     weight = torch.round(layer.weight.detach() * torch.exp2(exponent).view(-1, 1, 1, 1)).to(torch.int8)
-    assert layer.bias is not None
-    bias = layer.bias.detach()[None] if rows is None else layer.bias.detach() + rows.detach()
+    own = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+    bias = own[None] if rows is None else own + rows.detach()
     bias = torch.round(bias.double() * torch.exp2(exponent) * ACTIVATION_STEPS).to(torch.int32)
     check_narrow(name, weight, bias, exponent)
     return {f"{name}.weight": weight, f"{name}.bias": bias, f"{name}.shift": exponent.to(torch.int8)}
@@ -138,7 +138,7 @@ def export(model: Aec2) -> dict[str, Tensor]:
             tensors |= _export_narrow(f"synthesis.blocks_{level}.{number}.second", block.second)
     tensors |= _export_narrow("synthesis.last", synthesis.last)
     tensors |= _export_wide("synthesis.linear", synthesis.linear, 1)
-    tensors |= _export_wide("synthesis.pixels_in", synthesis.pixels_in, 1)
+    tensors |= _export_narrow("synthesis.pixels_in", synthesis.pixels_in)
     return tensors
 
 
@@ -246,14 +246,24 @@ class Wide:
         self.weight = tensors[f"{name}.weight"].double().to(device)
         self.bias = tensors[f"{name}.bias"]
         self.factor = torch.ldexp(torch.ones(len(self.weight), dtype=torch.float64), -tensors[f"{name}.exponent"].double())
-        self.factor = self.factor.to(device).view(1, -1, 1, 1)
+        self.factor = self.factor.to(device)
 
-    def __call__(self, x: Tensor, position: int = 0, gain: float | Tensor = 1.0, groups: int = 1) -> Tensor:
-        """round((conv(x, w) + b) * 2^-exponent * gain), (B, O, H, W) float64. gain: exact, a power of two or (O,)."""
-        sums = F.conv2d(x.double(), self.weight, padding=self.weight.shape[-1] // 2, groups=groups)
+    def __call__(self, x: Tensor, position: int = 0, gain: float | Tensor = 1.0) -> Tensor:
+        """round((conv(x, w) + b) * 2^-exponent * gain), (B, O, H, W) float64 in channels_last memory.
+        gain: exact, a power of two or (O,)."""
         bias = self.bias[0] if len(self.bias) == 1 else interpolate_rows_exactly(self.bias, position)
-        factor = self.factor * (gain if isinstance(gain, float) else gain.to(sums).view(1, -1, 1, 1))
-        return sums.add_(bias.to(sums).view(1, -1, 1, 1)).mul_(factor).round_()
+        factor = self.factor * gain
+        if self.weight.shape[-1] == 1:
+            sums = x.double().permute(0, 2, 3, 1) @ self.weight[:, :, 0, 0].T
+        else:  # depthwise
+            padded = F.pad(x.double().permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+            height, width = x.shape[2:]
+            windows = (padded[:, r : r + height, c : c + width] for r in range(3) for c in range(3))
+            kernels = self.weight.flatten(1).unbind(1)
+            sums = torch.zeros_like(padded[:, 1:-1, 1:-1])
+            for window, kernel in zip(windows, kernels, strict=True):
+                sums.addcmul_(window, kernel)
+        return sums.add_(bias.to(sums)).mul_(factor).round_().permute(0, 3, 1, 2)
 
 
 class ExactDecoder:
@@ -283,7 +293,7 @@ class ExactDecoder:
             count = len({name.split(".")[2] for name in tensors if name.startswith(f"{prefix}.")})
             names = [f"{prefix}.{number}" for number in range(count)]
             self.blocks[level] = [(narrow(f"{name}.first"), narrow(f"{name}.second")) for name in names]
-        self.linear, self.pixels_in = wide("synthesis.linear"), wide("synthesis.pixels_in")
+        self.linear, self.pixels_in = wide("synthesis.linear"), narrow("synthesis.pixels_in")
 
     def gain(self, name: str, position: int) -> Tensor:
         return exact_gain(interpolate_rows_exactly(self.gains[name], position)).to(self.device)
@@ -312,7 +322,7 @@ class ExactDecoder:
         hidden = hidden.div_(ratio).round_().clamp_(0, ACTIVATION_TOP)
         hidden = self.second_mean[0](hidden).clamp_(0, ACTIVATION_TOP)
         mean = self._mean(self.second_mean[1](hidden, gain=MEAN_STEPS / ACTIVATION_STEPS), scale)
-        mean = mean + self.neighbours(latents, groups=latents.shape[1])
+        mean = mean + self.neighbours(latents)
         others = 1 - members
         second = symbols_of(mean, 1) * others
         latents = latents + (LATENT_STEPS * second + mean * others)
@@ -338,11 +348,11 @@ class ExactDecoder:
         dequantised = latents * self.gain("decoder_gain", position).mul(255 * PIXEL_STEPS / LATENT_STEPS).view(1, -1, 1, 1)
         pixels = self._linear(dequantised.round_())
         output = self.gain("output_gain", position)  # a quantisation step, in units of white
-        steps = self._in_steps(pixels, output)
         ratio = SUM_STEPS // ACTIVATION_STEPS
         up = self.up["2"]
         sums = up.sums(x, position).double().mul_(ratio).round_()
-        sums = shuffle(sums, 2).add_(self.pixels_in(steps, gain=ratio * self.gain("pixel_gain", position)))
+        seen = self._seen(pixels, output).mul_((ratio * self.gain("pixel_gain", position)).view(1, -1, 1, 1)).round_()
+        sums = shuffle(sums, 2).add_(seen)
         x = sums.clamp_(-SUM_TOP, SUM_TOP).div_(ratio).round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8)
         x = self._through_blocks("2", x.contiguous(memory_format=torch.channels_last))
         correction = self.last.sums(x).double()
@@ -363,7 +373,10 @@ class ExactDecoder:
         x = x.permute(0, 3, 5, 1, 8, 6, 2, 9, 7, 4)  # r, c, colour, h, P, R, w, Q, C
         return x.reshape(b, 12, 8 * h, 8 * w)
 
-    def _in_steps(self, pixels: Tensor, output: Tensor) -> Tensor:
-        """Pixels in 1/16 of a quantisation step, at most 16 bits."""
-        steps = pixels * (ACTIVATION_STEPS / (255 * PIXEL_STEPS)) / output
-        return steps.round_().clamp_(-WIDE_TOP - 1, WIDE_TOP)
+    def _seen(self, pixels: Tensor, output: Tensor) -> Tensor:
+        """What the layer `pixels_in` makes of pixels in 1/16 of a quantisation step: 16 bits, in two bytes."""
+        steps = (pixels * (ACTIVATION_STEPS / (255 * PIXEL_STEPS)) / output).round_().clamp_(-WIDE_TOP - 1, WIDE_TOP)
+        high = (steps / 256).floor_()
+        low = steps - 256 * high
+        high, low = (part.float().contiguous(memory_format=torch.channels_last) for part in (high, low))
+        return self.pixels_in.sums(high).double().mul_(256).add_(self.pixels_in.sums(low.to(torch.uint8)))

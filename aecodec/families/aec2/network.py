@@ -238,7 +238,7 @@ class Synthesis(nn.Module):
         self.up_2 = DecoderConv2d(c4, 4 * c2, 1)
         self.bias_2 = nn.Parameter(torch.zeros(rows, c2))
         self.linear = nn.Conv2d(m, BLOCK, 1, bias=False) if config.linear else None
-        self.pixels_in = nn.Conv2d(12, c2, 3, padding=1, bias=False) if config.linear else None
+        self.pixels_in = DecoderConv2d(12, c2, 3, padding=1, bias=False) if config.linear else None
         self.log_pixel_gain = nn.Parameter(torch.zeros(rows, c2))
         self.blocks_2 = _blocks(c2, n2)
         self.last = DecoderConv2d(c2, 12, 3, padding=1)
