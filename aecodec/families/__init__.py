@@ -15,7 +15,7 @@ from aecodec.families.base import FamilyModule
 
 ENTRY_POINTS = "aecodec.families"
 OLDEST = "aec1"  # of weights that name none
-BUILT_IN = {"aec1": "aecodec.families.aec1"}
+BUILT_IN = {"aec1": "aecodec.families.aec1", "aec2": "aecodec.families.aec2"}
 
 
 def find(name: str) -> FamilyModule:

@@ -37,6 +37,13 @@ def shuffle(x: Tensor, factor: int) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3).reshape(b, h * factor, w * factor, -1).permute(0, 3, 1, 2)
 
 
+def quarter(x: Tensor) -> Tensor:
+    """(B, 192, h, w), unshuffled by 8, to (B, 48, 2 h, 2 w), unshuffled by 4, in channels_last memory."""
+    b, _, h, w = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, h, w, 3, 2, 4, 2, 4).permute(0, 1, 4, 2, 6, 3, 5, 7)
+    return x.reshape(b, 2 * h, 2 * w, 48).permute(0, 3, 1, 2)
+
+
 def regroup(x: Tensor) -> Tensor:
     """(B, 192, h, w), unshuffled by 8, to squares of pixels, (B, 12, 4 h, 4 w), in channels_last memory.
 

@@ -9,68 +9,27 @@ quantised to unsigned 8-bit integers with steps of 1/16. Everything dense is a m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aecodec.integer import ACTIVATION_STEPS, ACTIVATION_TOP, WEIGHT_TOP, interpolate_rows
-from aecodec.networks import (
-    BLOCK,
-    SCALE_MIN,
-    SCALES_PER_OCTAVE,
-    STRIDE,
-    Z_TOP,
-    Box,
-    ScaleModel,
-    asinh,
-    blocks_of_pixels,
-    first_pass_mask,
-    shuffle,
-    unshuffle,
-    with_halo,
-    within,
-)
+from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, WEIGHT_TOP, interpolate_rows
+from aecodec.families.aec1.config import BLOCK, STRIDE, Z_TOP
+from aecodec.families.aec1.network import asinh, first_pass_mask
+from aecodec.families.aec1.scale_model import ScaleModel
+from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.layouts import blocks_of_pixels, cut, quarter, shuffle, unshuffle
+from aecodec.tiling import Box
 
 # Of the decoder's 8-bit weights: 255 * 56,000 + 255 * 2^12 leave a room of 1.4 million below 2^24 for biases.
 DECODER_SUM_LIMIT = 56_000
 FINEST_EXPONENT = 12
 CONTEXT_MAX = WEIGHT_TOP / ACTIVATION_STEPS  # 7.94: what a signed 8-bit asinh of a latent can hold
 ACTIVATION_MAX = ACTIVATION_TOP / ACTIVATION_STEPS  # 15.94: what an unsigned 8-bit activation can hold
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that decides the shapes of the network; saved with the weights."""
-
-    latent_channels: int = 320
-    analysis_channels: tuple[int, int, int] = (64, 128, 192)  # at 1/4, 1/8 and 1/16 of the resolution
-    analysis_blocks: tuple[int, int, int] = (1, 2, 3)
-    synthesis_channels: tuple[int, int, int, int] = (32, 64, 128, 192)  # at 1/2, 1/4, 1/8 and 1/16
-    synthesis_blocks: tuple[int, int, int, int] = (2, 1, 2, 3)
-    linear: bool = True  # whether there is a linear path beside the nonlinear one
-    hyper_channels: int = 96
-    trunk_channels: int = 128  # integer network from hyper latents to the scale indices
-    context_channels: int = 192
-    hidden_signs: bool = True
-    rows: int = 12  # learned qualities; in between, gains and biases are interpolated
-    lambda_min: float = 0.0003  # quality 1, bits per pixel per squared 8-bit level
-    lambda_max: float = 0.6  # quality 100
-
-
-def rate_distortion_lambda(config: ModelConfig, position: Tensor) -> Tensor:
-    """lambda of J = bpp + lambda * 255^2 * MSE at each position: geometric from lambda_min to lambda_max."""
-    return config.lambda_min * (config.lambda_max / config.lambda_min) ** position
-
-
-def quarter(x: Tensor) -> Tensor:
-    """(B, 192, h, w), unshuffled by 8, to (B, 48, 2 h, 2 w), unshuffled by 4, in channels_last memory."""
-    b, _, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(b, h, w, 3, 2, 4, 2, 4).permute(0, 1, 4, 2, 6, 3, 5, 7)
-    return x.reshape(b, 2 * h, 2 * w, 48).permute(0, 3, 1, 2)
 
 
 def round_to_steps(x: Tensor) -> Tensor:
@@ -139,7 +98,7 @@ class Analysis(nn.Module):
         c4, c8, c16 = config.analysis_channels
         n4, n8, n16 = config.analysis_blocks
         m = config.latent_channels
-        self.linear = nn.Conv2d(BLOCK, m, 1, bias=False) if config.linear else None
+        self.linear = nn.Conv2d(BLOCK, m, 1, bias=False)
         self.first = nn.Conv2d(48, c4, 3, padding=1)
         self.blocks_4 = _blocks(c4, n4)
         self.down_8 = nn.Conv2d(4 * c4, c8, 1)
@@ -155,9 +114,7 @@ class Analysis(nn.Module):
         h = F.relu(self.down_8(unshuffle(self.blocks_4(h), 2)))
         h = F.relu(self.down_16(unshuffle(self.blocks_8(h), 2)))
         y = self.latent_std[:, None, None] * self.last(self.blocks_16(h)).float()
-        if self.linear is not None:
-            y = y + self.linear(unshuffle(x, 2)).float()
-        return y
+        return y + self.linear(unshuffle(x, 2)).float()
 
 
 class EntropyModel(nn.Module):
@@ -225,6 +182,7 @@ class Synthesis(nn.Module):
         c2, c4, c8, c16 = config.synthesis_channels
         n2, n4, n8, n16 = config.synthesis_blocks
         m, rows = config.latent_channels, config.rows
+        self.block_counts = config.synthesis_blocks
         self.log_input_gain = nn.Parameter(torch.zeros(rows, m))
         self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
         self.first_bias = nn.Parameter(torch.zeros(rows, c16))
@@ -237,8 +195,8 @@ class Synthesis(nn.Module):
         self.blocks_4 = _blocks(c4, n4)
         self.up_2 = DecoderConv2d(c4, 4 * c2, 1)
         self.bias_2 = nn.Parameter(torch.zeros(rows, c2))
-        self.linear = nn.Conv2d(m, BLOCK, 1, bias=False) if config.linear else None
-        self.pixels_in = DecoderConv2d(12, c2, 3, padding=1, bias=False) if config.linear else None
+        self.linear = nn.Conv2d(m, BLOCK, 1, bias=False)
+        self.pixels_in = DecoderConv2d(12, c2, 3, padding=1, bias=False)
         self.log_pixel_gain = nn.Parameter(torch.zeros(rows, c2))
         self.blocks_2 = _blocks(c2, n2)
         self.last = DecoderConv2d(c2, 12, 3, padding=1)
@@ -260,12 +218,10 @@ class Synthesis(nn.Module):
         x = self.blocks_4(self.rectifier(shuffle(self.up_4(x), 2) + row(self.bias_4).to(dtype)))
         x = shuffle(self.up_2(x), 2) + row(self.bias_2).to(dtype)
         gain = row(self.log_output_gain).exp()
-        pixels = None
-        if self.linear is not None and self.pixels_in is not None:
-            pixels = blocks_of_pixels(self.linear, dequantised).float()
-            x = x + self.pixels_in((pixels / gain).to(dtype)) * row(self.log_pixel_gain).exp().to(dtype)
+        pixels = blocks_of_pixels(self.linear, dequantised).float()
+        x = x + self.pixels_in((pixels / gain).to(dtype)) * row(self.log_pixel_gain).exp().to(dtype)
         x = self.last(self.blocks_2(self.rectifier(x))).float()
-        return x * gain if pixels is None else torch.addcmul(pixels, x, gain)
+        return torch.addcmul(pixels, x, gain)
 
 
 class Aec2(nn.Module):
@@ -295,3 +251,14 @@ class Aec2(nn.Module):
             for module in part.modules():
                 if hasattr(module, "quantised"):
                     module.quantised = on
+
+    def prepare_for_inference(self, precision: str) -> None:
+        """precision: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it."""
+        self.requires_grad_(False).eval()
+        device = self.log_encoder_gain.device
+        native = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+        self.inference_dtype = torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and native) else None
+
+    def reduced_precision(self) -> AbstractContextManager[Any]:
+        """Within it the convolutions of the encoder compute as `prepare_for_inference` decided."""
+        return torch.autocast(self.log_encoder_gain.device.type, self.inference_dtype, self.inference_dtype is not None)

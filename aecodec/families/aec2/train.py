@@ -24,10 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aecodec.families.aec2.network import Aec2, ModelConfig, rate_distortion_lambda
-from aecodec.networks import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, network_input
+from aecodec.families.aec1.config import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, rate_distortion_lambda
+from aecodec.families.aec1.objective import measure
+from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.aec2.network import Aec2
+from aecodec.families.layouts import network_input
 from aecodec.training.data import block_covariance, load_tiles, random_patches
-from aecodec.training.objective import measure
 
 # The lambdas at which runs are compared: those of aec1's positions 0, .2, .4, .6, .8 and 1.
 VALIDATION_LAMBDAS = tuple(0.0005 * 600 ** (k / 5) for k in range(6))
@@ -46,7 +48,6 @@ class TrainingConfig:
     muon_rate: float = 2e-3
     adam_rate: float = 5e-3  # gains and biases
     linear_factor: float = 0.1  # both linear paths learn this much slower than other parameters of Adam
-    nonlinear_start: float = 1.0  # size of the last layers of the nonlinear paths at the start
     warmup: int = 200  # steps
     cut: float = 0.25  # share of the steps in which patches are coded as two tiles
     ema: float = 0.999
@@ -54,7 +55,7 @@ class TrainingConfig:
 
 
 @torch.no_grad()
-def start(model: Aec2, covariance: Tensor, nonlinear: float) -> None:
+def start(model: Aec2, covariance: Tensor) -> None:
     """Gains and scales of a transform coder; the linear paths become its Karhunen-Loeve transform; everything else is
     random, at normal variance.
 
@@ -74,9 +75,8 @@ def start(model: Aec2, covariance: Tensor, nonlinear: float) -> None:
     values, vectors = torch.linalg.eigh(covariance)
     std = values.flip(0)[:m].clamp_min(1e-12).sqrt()
     basis = vectors.flip(1)[:, :m].T
-    if model.analysis.linear is not None and model.synthesis.linear is not None:
-        model.analysis.linear.weight.copy_(basis[:, :, None, None])
-        model.synthesis.linear.weight.copy_(basis.T[:, :, None, None])
+    model.analysis.linear.weight.copy_(basis[:, :, None, None])
+    model.synthesis.linear.weight.copy_(basis.T[:, :, None, None])
     model.analysis.latent_std.copy_(std)
     positions = torch.linspace(0, 1, config.rows, dtype=torch.float64)
     lambdas = rate_distortion_lambda(config, positions)
@@ -96,8 +96,8 @@ def start(model: Aec2, covariance: Tensor, nonlinear: float) -> None:
     model.entropy_model.neighbours.weight.zero_()
     entropy = model.entropy_model
     for layer, size in (
-        (model.analysis.last, nonlinear),
-        (synthesis.last, 0.1 * nonlinear),
+        (model.analysis.last, 1.0),
+        (synthesis.last, 0.1),
         (entropy.first_mean[-1], 0.1),
         (entropy.second_mean[-1], 0.1),
     ):
@@ -117,8 +117,7 @@ def muon_matrices(model: Aec2) -> list[tuple[nn.Parameter, nn.Parameter]]:
 
 
 def _linear(model: Aec2) -> list[nn.Parameter]:
-    layers = (model.analysis.linear, model.synthesis.linear)
-    return [layer.weight for layer in layers if layer is not None]
+    return [model.analysis.linear.weight, model.synthesis.linear.weight]
 
 
 def build_optimisers(model: Aec2, matrices: list[tuple[nn.Parameter, nn.Parameter]]) -> list[torch.optim.Optimizer]:
@@ -126,14 +125,13 @@ def build_optimisers(model: Aec2, matrices: list[tuple[nn.Parameter, nn.Paramete
     taken = {id(p) for p, _ in matrices} | {id(p) for p in linear}
     rest = [p for p in model.parameters() if id(p) not in taken]
     muon = torch.optim.Muon([m for _, m in matrices], lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-    groups = [{"params": rest}, {"params": linear}] if linear else [{"params": rest}]
-    return [muon, torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))]
+    return [muon, torch.optim.Adam([{"params": rest}, {"params": linear}], lr=0.0, betas=(0.9, 0.99))]
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], settings: TrainingConfig, factor: float) -> None:
     muon, adam = optimisers
     muon.param_groups[0]["lr"] = settings.muon_rate * factor
-    for group, slower in zip(adam.param_groups, (1.0, settings.linear_factor), strict=False):
+    for group, slower in zip(adam.param_groups, (1.0, settings.linear_factor), strict=True):
         group["lr"] = settings.adam_rate * slower * factor
 
 
@@ -231,14 +229,14 @@ def train(
             state = begun if begun["decay"]["steps"] == decay and begun["step"] < begun["decay"]["start"] + decay else state
             decaying = state["decay"] or decaying
     if state is not None:
-        config = ModelConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in state["model_config"].items()})
+        config = ModelConfig.of(state["model_config"])
     generator = torch.Generator()
     generator.manual_seed(settings.seed)
     torch.manual_seed(settings.seed)
 
     model = Aec2(config)
     if state is None:
-        start(model, block_covariance(data.photos, generator), settings.nonlinear_start)
+        start(model, block_covariance(data.photos, generator))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     matrices = muon_matrices(model)
@@ -261,7 +259,7 @@ def train(
     def save() -> None:
         save_atomically(
             {
-                "model_config": asdict(config),
+                "model_config": config.values(),
                 "settings": asdict(settings),
                 "model": model.state_dict(),
                 "average": average.state_dict(),

@@ -17,7 +17,7 @@ multiplications, divisions and roundings, which IEEE 754 makes the same everywhe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 import torch
@@ -25,9 +25,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecodec.errors import ModelError
-from aecodec.families.aec2.network import Aec2, DecoderConv2d, ResidualBlock
-from aecodec.integer import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, WEIGHT_TOP, cpu_dilation, interpolate_rows_exactly
-from aecodec.networks import SCALE_COUNT, first_pass_mask, scale_of_index, shuffle
+from aecodec.exact.layers import (
+    ACTIVATION_STEPS,
+    ACTIVATION_TOP,
+    SUM_LIMIT,
+    WEIGHT_TOP,
+    cpu_dilation,
+    interpolate_rows_exactly,
+)
+from aecodec.families.aec1.config import SCALE_COUNT, STRIDE, scale_of_index
+from aecodec.families.aec1.network import first_pass_mask
+from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.aec2.network import Aec2, DecoderConv2d, EntropyModel, ResidualBlock, Synthesis
+from aecodec.families.layouts import cut, shuffle
+from aecodec.tiling import Box
 
 LATENT_STEPS = 256  # of a quantisation step
 MEAN_STEPS = 256  # of a mean in standard deviations
@@ -100,18 +111,9 @@ def export(model: Aec2) -> dict[str, Tensor]:
     """All integer tensors of the decoder but those of the scale model. Raises ModelError if sums could leave the exact
     range."""
     entropy, synthesis = model.entropy_model, model.synthesis
-    assert synthesis.linear is not None and synthesis.pixels_in is not None
     tensors: dict[str, Tensor] = {}
-    for name, layer in (
-        ("first_mean.0", entropy.first_mean[0]),
-        ("first_mean.2", entropy.first_mean[2]),
-        ("context_features", entropy.context_features),
-        ("second_mean.1", entropy.second_mean[1]),
-        ("second_mean.3", entropy.second_mean[3]),
-    ):
-        assert isinstance(layer, nn.Conv2d)
+    for name, layer in _means(entropy).items():
         tensors |= _export_wide(f"means.{name}", layer, ACTIVATION_STEPS)
-    assert isinstance(entropy.context, DecoderConv2d)
     tensors |= _export_narrow("means.context", entropy.context)
     tensors |= _export_wide("means.neighbours", entropy.neighbours, LATENT_STEPS)
     # |latent| from which asinh rounds to k / 16, for k = 1..127
@@ -131,15 +133,77 @@ def export(model: Aec2) -> dict[str, Tensor]:
         ("2", synthesis.up_2, synthesis.bias_2),
     ):
         tensors |= _export_narrow(f"synthesis.up_{level}", up, bias.repeat_interleave(4, 1))
-    for level in ("16", "8", "4", "2"):
-        for number, block in enumerate(getattr(synthesis, f"blocks_{level}")):
-            assert isinstance(block, ResidualBlock)
-            tensors |= _export_narrow(f"synthesis.blocks_{level}.{number}.first", block.first)
-            tensors |= _export_narrow(f"synthesis.blocks_{level}.{number}.second", block.second)
+    for name, layer in _in_blocks(synthesis):
+        tensors |= _export_narrow(name, layer)
     tensors |= _export_narrow("synthesis.last", synthesis.last)
     tensors |= _export_wide("synthesis.linear", synthesis.linear, 1)
     tensors |= _export_narrow("synthesis.pixels_in", synthesis.pixels_in)
     return tensors
+
+
+def _in_blocks(synthesis: Synthesis) -> Iterator[tuple[str, DecoderConv2d]]:
+    """The layers of the residual blocks, with the names of their tensors."""
+    for level, count in zip(("2", "4", "8", "16"), synthesis.block_counts, strict=True):
+        for name in _blocks(level, count):
+            block = synthesis.get_submodule(name.removeprefix("synthesis."))
+            assert isinstance(block, ResidualBlock)
+            yield f"{name}.first", block.first
+            yield f"{name}.second", block.second
+
+
+@torch.no_grad()
+def restore(model: Aec2, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `export`, but for what its rounding lost. Raises KeyError or RuntimeError if the tensors do not
+    fit the network."""
+    entropy, synthesis = model.entropy_model, model.synthesis
+
+    def narrow(name: str, layer: nn.Conv2d, rows: nn.Parameter | None = None) -> None:
+        step = torch.exp2(-tensors[f"{name}.shift"].double())
+        layer.weight.copy_(tensors[f"{name}.weight"] * step.view(-1, 1, 1, 1))
+        put_bias(layer, tensors[f"{name}.bias"] * step / ACTIVATION_STEPS, rows)
+
+    def wide(name: str, layer: nn.Conv2d, input_steps: int, rows: nn.Parameter | None = None) -> None:
+        step = torch.exp2(-tensors[f"{name}.exponent"].double())
+        layer.weight.copy_(tensors[f"{name}.weight"] * step.view(-1, 1, 1, 1))
+        put_bias(layer, tensors[f"{name}.bias"] * step / input_steps, rows)
+
+    def put_bias(layer: nn.Conv2d, bias: Tensor, rows: nn.Parameter | None) -> None:
+        if layer.bias is not None:
+            layer.bias.copy_(bias[0])
+        if rows is not None:  # one for all subpixels of a channel
+            rows.copy_((bias - bias[0])[:, :: bias.shape[1] // rows.shape[1]])
+
+    for name, layer in _means(entropy).items():
+        wide(f"means.{name}", layer, ACTIVATION_STEPS)
+    narrow("means.context", entropy.context)
+    wide("means.neighbours", entropy.neighbours, LATENT_STEPS)
+    gains = {"input": synthesis.log_input_gain, "output": synthesis.log_output_gain, "pixel": synthesis.log_pixel_gain}
+    for name, parameter in {**gains, "decoder": model.log_decoder_gain}.items():
+        parameter.copy_(tensors[f"synthesis.{name}_gain"].double() * (math.log(2) / 2**GAIN_BITS))
+    wide("synthesis.first", synthesis.first, SUM_STEPS, synthesis.first_bias)
+    narrow("synthesis.up_8", synthesis.up_8, synthesis.bias_8)
+    narrow("synthesis.up_4", synthesis.up_4, synthesis.bias_4)
+    narrow("synthesis.up_2", synthesis.up_2, synthesis.bias_2)
+    for name, layer in _in_blocks(synthesis):
+        narrow(name, layer)
+    narrow("synthesis.last", synthesis.last)
+    wide("synthesis.linear", synthesis.linear, 1)
+    narrow("synthesis.pixels_in", synthesis.pixels_in)
+
+
+def _means(entropy: EntropyModel) -> dict[str, nn.Conv2d]:
+    """The wide layers of the means, by the names of their tensors."""
+    names = ("first_mean.0", "first_mean.2", "context_features", "second_mean.1", "second_mean.3")
+    layers = {name: entropy.get_submodule(name) for name in names}
+    return {name: layer for name, layer in layers.items() if isinstance(layer, nn.Conv2d)}
+
+
+def _blocks(level: str, count: int) -> list[str]:
+    return [f"synthesis.blocks_{level}.{number}" for number in range(count)]
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class Narrow:
@@ -269,14 +333,14 @@ class Wide:
 class ExactDecoder:
     """From features, scale indices and symbols to pixels, in integers. See `export` for the tensors."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], device: torch.device):
+    def __init__(self, tensors: Mapping[str, Tensor], config: ModelConfig, device: torch.device):
         def narrow(name: str) -> Narrow:
             return Narrow(tensors, name, device)
 
         def wide(name: str) -> Wide:
             return Wide(tensors, name, device)
 
-        self.device = device
+        self.device, self.pixel_halo = device, config.pixel_halo
         self.thresholds = tensors["means.thresholds"].double().to(device)
         self.scales = tensors["means.scales"].double().to(device)
         self.first_mean = wide("means.first_mean.0"), wide("means.first_mean.2")
@@ -287,12 +351,10 @@ class ExactDecoder:
         self.gains = {name: tensors[f"synthesis.{name}"].long() for name in gains}
         self.first, self.last = wide("synthesis.first"), narrow("synthesis.last")
         self.up = {level: narrow(f"synthesis.up_{level}") for level in ("8", "4", "2")}
-        self.blocks: dict[str, list[tuple[Narrow, Narrow]]] = {}
-        for level in ("16", "8", "4", "2"):
-            prefix = f"synthesis.blocks_{level}"
-            count = len({name.split(".")[2] for name in tensors if name.startswith(f"{prefix}.")})
-            names = [f"{prefix}.{number}" for number in range(count)]
-            self.blocks[level] = [(narrow(f"{name}.first"), narrow(f"{name}.second")) for name in names]
+        self.blocks = {
+            level: [(narrow(f"{name}.first"), narrow(f"{name}.second")) for name in _blocks(level, count)]
+            for level, count in zip(("2", "4", "8", "16"), config.synthesis_blocks, strict=True)
+        }
         self.linear, self.pixels_in = wide("synthesis.linear"), narrow("synthesis.pixels_in")
 
     def gain(self, name: str, position: int) -> Tensor:
@@ -315,7 +377,7 @@ class ExactDecoder:
         latents = (LATENT_STEPS * symbols + mean * members).clamp_(-LATENT_TOP, LATENT_TOP)
 
         magnitudes = torch.bucketize(latents.abs().contiguous(), self.thresholds, right=True)
-        seen = (magnitudes * latents.sign()).to(torch.int8).contiguous(memory_format=torch.channels_last)
+        seen = _channels_last((magnitudes * latents.sign()).to(torch.int8))
         ratio = SUM_STEPS // ACTIVATION_STEPS
         hidden = self.context.sums(seen).double().mul_(ratio).round_()
         hidden += self.context_features(features, gain=float(ratio))
@@ -332,34 +394,36 @@ class ExactDecoder:
         """From standard deviations to 1/256 of a step."""
         return mean.clamp_(-SUM_TOP, SUM_TOP).mul_(scale).mul_(LATENT_STEPS / MEAN_STEPS / 2**SCALE_BITS).round_()
 
-    def synthesis(self, latents: Tensor, features: Tensor, position: int) -> Tensor:
+    def synthesis(self, latents: Tensor, features: Tensor, position: int, inside: Box | None = None) -> Tensor:
         """latents: (B, M, h, w), in 1/256 of a step, see `passes`; features: (B, trunk, h, w), 0..255;
-        position: 0..9900. Returns (B, 12, 8 h, 8 w) float64, see `networks.regroup`: integers, 0 is black and
-        255 * PIXEL_STEPS white."""
-        gained = (latents * self.gain("input_gain", position).view(1, -1, 1, 1)).round_().clamp_(-LATENT_TOP, LATENT_TOP)
+        position: 0..9900; inside: box of the latents whose pixels are wanted, None: all. Returns (B, 12, 8 h, 8 w)
+        float64 for it, see `layouts.regroup`: integers, 0 is black and 255 * PIXEL_STEPS white, not clamped."""
+        whole = latents.shape[2], latents.shape[3]
+        wanted = inside or Box.whole(whole)
+        near = wanted.with_halo(self.pixel_halo, whole)
+        latents = latents.double()
+        gained = latents * self.gain("input_gain", position).view(1, -1, 1, 1)
+        gained = gained.round_().clamp_(-LATENT_TOP, LATENT_TOP)
         x = torch.cat([gained, features.double() * (SUM_STEPS // ACTIVATION_STEPS)], 1)
         x = self.first(x, position, gain=ACTIVATION_STEPS / SUM_STEPS).clamp_(0, ACTIVATION_TOP).to(torch.uint8)
-        x = x.contiguous(memory_format=torch.channels_last)
-        for level in ("8", "4"):
-            x = self._through_blocks("16" if level == "8" else "8", x)
-            x = shuffle(self.up[level](x, position), 2)
-        x = self._through_blocks("4", x)
+        x = cut(self._through_blocks("16", x), near)
+        x = self._through_blocks("8", shuffle(self.up["8"](_channels_last(x), position), 2))
+        x = self._through_blocks("4", shuffle(self.up["4"](x, position), 2))
 
-        dequantised = latents * self.gain("decoder_gain", position).mul(255 * PIXEL_STEPS / LATENT_STEPS).view(1, -1, 1, 1)
-        pixels = self._linear(dequantised.round_())
-        output = self.gain("output_gain", position)  # a quantisation step, in units of white
+        decoder_gain = self.gain("decoder_gain", position) * (255 * PIXEL_STEPS / LATENT_STEPS)
+        pixels = self._linear((cut(latents, near) * decoder_gain.view(1, -1, 1, 1)).round_())
+        step = self.gain("output_gain", position)  # a quantisation step, in units of white
         ratio = SUM_STEPS // ACTIVATION_STEPS
-        up = self.up["2"]
-        sums = up.sums(x, position).double().mul_(ratio).round_()
-        seen = self._seen(pixels, output).mul_((ratio * self.gain("pixel_gain", position)).view(1, -1, 1, 1)).round_()
-        sums = shuffle(sums, 2).add_(seen)
+        sums = shuffle(self.up["2"].sums(x, position).double().mul_(ratio).round_(), 2)
+        pixel_gain = self.gain("pixel_gain", position) * ratio
+        sums = sums.add_(self._seen(pixels, step).mul_(pixel_gain.view(1, -1, 1, 1)).round_())
         x = sums.clamp_(-SUM_TOP, SUM_TOP).div_(ratio).round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8)
-        x = self._through_blocks("2", x.contiguous(memory_format=torch.channels_last))
-        correction = self.last.sums(x).double()
-        correction = correction.mul_(output * (255 * PIXEL_STEPS / ACTIVATION_STEPS)).round_()
-        return pixels.add_(correction).add_(255 * PIXEL_STEPS // 2)
+        correction = self.last.sums(self._through_blocks("2", x)).double()
+        correction = correction.mul_(step * (255 * PIXEL_STEPS / ACTIVATION_STEPS)).round_()
+        return cut(pixels.add_(correction).add_(255 * PIXEL_STEPS // 2), wanted.within(near), STRIDE // 2)
 
     def _through_blocks(self, level: str, x: Tensor) -> Tensor:
+        x = _channels_last(x)
         for first, second in self.blocks[level]:
             x = second(first(x), shortcut=x)
         return x
@@ -378,5 +442,5 @@ class ExactDecoder:
         steps = (pixels * (ACTIVATION_STEPS / (255 * PIXEL_STEPS)) / output).round_().clamp_(-WIDE_TOP - 1, WIDE_TOP)
         high = (steps / 256).floor_()
         low = steps - 256 * high
-        high, low = (part.float().contiguous(memory_format=torch.channels_last) for part in (high, low))
-        return self.pixels_in.sums(high).double().mul_(256).add_(self.pixels_in.sums(low.to(torch.uint8)))
+        high_sums = self.pixels_in.sums(_channels_last(high.to(torch.int8))).double()
+        return high_sums.mul_(256).add_(self.pixels_in.sums(_channels_last(low.to(torch.uint8))))
