@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -77,7 +77,17 @@ class ModelConfig:
         return self.pixel_halo + 2 * self.blocks_16
 
 
-def rate_distortion_lambda(config: ModelConfig, position: Tensor) -> Tensor:
+class LambdaRange(Protocol):
+    """lambda at quality 1 and at quality 100."""
+
+    @property
+    def lambda_min(self) -> float: ...
+
+    @property
+    def lambda_max(self) -> float: ...
+
+
+def rate_distortion_lambda(config: LambdaRange, position: Tensor) -> Tensor:
     """lambda of J = bpp + lambda * 255^2 * MSE at each position: geometric from lambda_min to lambda_max."""
     return config.lambda_min * (config.lambda_max / config.lambda_min) ** position
 

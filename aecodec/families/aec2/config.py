@@ -31,7 +31,8 @@ class ModelConfig:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ModelConfig:
         """From what `values` gives, lists for tuples. Raises TypeError if it is not that."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
     def values(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,8 +3,8 @@
 Two kinds of layers, both with weights that are integers:
 
 - *narrow*: y = clamp(round((conv(x, w) + b) * 2^-s + r), 0, 255), where x and the shortcut r are unsigned 8-bit
-  activations in steps of 1/16 (or signed 8-bit ones, of the context), w is int8 and round is to the nearest, half to even. All sums stay
-  below 2^24, so float32 holds each exactly, and so does any integer unit of a processor.
+  activations in steps of 1/16 (signed 8-bit ones in the context), w is int8, and round is to the nearest, half to even.
+  All sums stay below 2^24, so float32 holds each exactly, and so does any integer unit of a processor.
 - *wide*: y = round((conv(x, w) + b) * g), in float64, where w is int16, x stays below 2^26 and g has 16 bits and an
   exponent: the few layers that need more than 8 bits, under 2 kMAC/pixel in all.
 
@@ -309,7 +309,9 @@ class Wide:
     def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device):
         self.weight = tensors[f"{name}.weight"].double().to(device)
         self.bias = tensors[f"{name}.bias"]
-        self.factor = torch.ldexp(torch.ones(len(self.weight), dtype=torch.float64), -tensors[f"{name}.exponent"].double())
+        self.factor = torch.ldexp(
+            torch.ones(len(self.weight), dtype=torch.float64), -tensors[f"{name}.exponent"].double()
+        )
         self.factor = self.factor.to(device)
 
     def __call__(self, x: Tensor, position: int = 0, gain: float | Tensor = 1.0) -> Tensor:

@@ -1,6 +1,6 @@
 """From a checkpoint to a weights file: averaged network, decoder in integers, frequency tables fitted to real symbols.
 
-    python -m aecodec.families.aec2.export CHECKPOINT OUT.safetensors --cache FILE [--screens FOLDER]
+python -m aecodec.families.aec2.export CHECKPOINT OUT.safetensors --cache FILE [--screens FOLDER]
 """
 
 from __future__ import annotations

@@ -132,8 +132,9 @@ class Aec2Family:
             assert pixels is not None
             target = regroup(network_input(pixels.to(y.device)))
             with torch.inference_mode(mode=False), network.reduced_precision():
-                y, shift = search(
-                    network, y, features, index, self.prices, position, target, effort, groups, self.encoder
+                y, shift = search(  # of aec1, which needs of a network what both have
+                    network,  # type: ignore[arg-type]
+                    *(y, features, index, self.prices, position, target, effort, groups, self.encoder),
                 )
         else:
             shift = shifts(index, self.prices, self.encoder.bits_per_square(position))

@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, WEIGHT_TOP, interpolate_rows
-from aecodec.families.aec1.config import BLOCK, STRIDE, Z_TOP
+from aecodec.families.aec1.config import BLOCK, Z_TOP
 from aecodec.families.aec1.network import asinh, first_pass_mask
 from aecodec.families.aec1.scale_model import ScaleModel
 from aecodec.families.aec2.config import ModelConfig
-from aecodec.families.layouts import blocks_of_pixels, cut, quarter, shuffle, unshuffle
-from aecodec.tiling import Box
+from aecodec.families.layouts import blocks_of_pixels, quarter, shuffle, unshuffle
 
 # Of the decoder's 8-bit weights: 255 * 56,000 + 255 * 2^12 leave a room of 1.4 million below 2^24 for biases.
 DECODER_SUM_LIMIT = 56_000
@@ -250,7 +249,7 @@ class Aec2(nn.Module):
         for part in (self.entropy_model, self.synthesis):
             for module in part.modules():
                 if hasattr(module, "quantised"):
-                    module.quantised = on
+                    module.quantised = on  # type: ignore[assignment]
 
     def prepare_for_inference(self, precision: str) -> None:
         """precision: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it."""

@@ -89,7 +89,9 @@ def start(model: Aec2, covariance: Tensor) -> None:
     synthesis.log_input_gain.copy_(-(1 + scale.square()).log() / 4)
     synthesis.log_output_gain.copy_(step.log()[:, None])
     # What the pixels are divided by before they meet the nonlinear path; beside it they shall be of normal size.
-    synthesis.log_pixel_gain.copy_((step.clamp_max(0.1) / 0.1).log()[:, None].expand(-1, synthesis.log_pixel_gain.shape[1]))
+    synthesis.log_pixel_gain.copy_(
+        (step.clamp_max(0.1) / 0.1).log()[:, None].expand(-1, synthesis.log_pixel_gain.shape[1])
+    )
     index = SCALES_PER_OCTAVE * (scale / SCALE_MIN).log2() - 3
     model.scale_model.index_head.bias.copy_(index.clamp(0, SCALE_COUNT - 1) / 16)
     model.scale_model.index_head.weight.mul_(0.1)
@@ -116,7 +118,7 @@ def muon_matrices(model: Aec2) -> list[tuple[nn.Parameter, nn.Parameter]]:
     return pairs
 
 
-def _linear(model: Aec2) -> list[nn.Parameter]:
+def _linear(model: Aec2) -> list[Tensor]:
     return [model.analysis.linear.weight, model.synthesis.linear.weight]
 
 
@@ -125,7 +127,8 @@ def build_optimisers(model: Aec2, matrices: list[tuple[nn.Parameter, nn.Paramete
     taken = {id(p) for p, _ in matrices} | {id(p) for p in linear}
     rest = [p for p in model.parameters() if id(p) not in taken]
     muon = torch.optim.Muon([m for _, m in matrices], lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-    return [muon, torch.optim.Adam([{"params": rest}, {"params": linear}], lr=0.0, betas=(0.9, 0.99))]
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": linear}]
+    return [muon, torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))]
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], settings: TrainingConfig, factor: float) -> None:
@@ -133,12 +136,6 @@ def set_rates(optimisers: list[torch.optim.Optimizer], settings: TrainingConfig,
     muon.param_groups[0]["lr"] = settings.muon_rate * factor
     for group, slower in zip(adam.param_groups, (1.0, settings.linear_factor), strict=True):
         group["lr"] = settings.adam_rate * slower * factor
-
-
-def load_screens(folder: Path) -> tuple[Tensor, Tensor]:
-    """(training, held out) tiles of synthetic screen content; none if the folder is None."""
-    training, held_out, _ = load_tiles([folder])
-    return training, held_out
 
 
 class Data:
@@ -149,22 +146,23 @@ class Data:
             stored = torch.load(cache, map_location="cpu", weights_only=True, mmap=True)
         else:
             training, held_out, _ = load_tiles(photos)
-            half = torch.cat(
-                [F.avg_pool2d(part.float(), 2).round_().to(torch.uint8) for part in training.split(64)]
-            )
+            half = torch.cat([F.avg_pool2d(part.float(), 2).round_().to(torch.uint8) for part in training.split(64)])
             stored = {"photos": training, "half": half, "held_out": held_out}
             save_atomically(stored, cache)
         self.photos, self.half, self.held_out = (stored[key] for key in ("photos", "half", "held_out"))
-        self.screens, self.screens_held_out = load_screens(screens) if screens else (None, None)
+        self.screens: Tensor | None = None
+        self.screens_held_out: Tensor | None = None
+        if screens is not None:
+            self.screens, self.screens_held_out, _ = load_tiles([screens])
 
     def batch(self, settings: TrainingConfig, generator: torch.Generator) -> Tensor:
         """(batch, 192, patch/8, patch/8) float32 in -0.5..0.5, channels_last."""
         half = round(settings.half_share * settings.batch)
-        screens = round(settings.screen_share * settings.batch) if self.screens is not None else 0
+        screens = 0 if self.screens is None else round(settings.screen_share * settings.batch)
         parts = [random_patches(self.photos, settings.batch - half - screens, settings.patch, generator)]
         if half:
             parts.append(random_patches(self.half, half, settings.patch, generator))
-        if screens:
+        if self.screens is not None and screens:
             parts.append(random_patches(self.screens, screens, settings.patch, generator))
         x = torch.cat(parts)
         order = torch.randperm(len(x), generator=generator)  # so that every kind is seen at every rate
@@ -226,7 +224,9 @@ def train(
         decaying = {"start": state["step"], "steps": decay}
         if path.exists():
             begun = torch.load(path, map_location="cpu", weights_only=True)
-            state = begun if begun["decay"]["steps"] == decay and begun["step"] < begun["decay"]["start"] + decay else state
+            state = (
+                begun if begun["decay"]["steps"] == decay and begun["step"] < begun["decay"]["start"] + decay else state
+            )
             decaying = state["decay"] or decaying
     if state is not None:
         config = ModelConfig.of(state["model_config"])
@@ -304,8 +304,6 @@ def train(
     begun_at = saved_at = reported_at = time.monotonic()
     before, clock_started = seconds, time.process_time()
     losses, reported_step = torch.zeros(()), step
-    with torch.autocast("cpu", torch.bfloat16):
-        pass
     while not interrupted and (last_step is None or step < last_step):
         if minutes is not None and time.monotonic() - begun_at > 60 * minutes:
             break
