@@ -215,6 +215,25 @@ def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray
         assert complaint in result.stderr
 
 
+def test_compare_draws_where_two_pictures_differ(run: Run, folder: Path, photo: np.ndarray) -> None:
+    changed = photo.copy()
+    changed[20:40, 30:60] ^= 128
+    Image.fromarray(changed).save(folder / "changed.webp", lossless=True)
+    heat = folder / "heat.png"
+    facts = json.loads(run("compare", "--json", folder / "a.png", folder / "changed.webp", "--heatmap", heat).stdout)
+    assert facts["heatmap"] == str(heat)
+    with Image.open(heat) as drawn:
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    assert pixels.shape == photo.shape
+    assert pixels[24:36, 34:56].min() > 190  # the brightest colour
+    assert pixels[50:].max() < 60  # a faint picture
+    before = heat.read_bytes()
+    refused = run("compare", folder / "a.png", folder / "a.png", "--heatmap", heat)
+    assert refused.exit_code == 1
+    assert "exists already" in refused.stderr
+    assert heat.read_bytes() == before
+
+
 def test_what_is_not_kept_is_said(run: Run, folder: Path, photo: np.ndarray) -> None:
     image = Image.fromarray(photo)
     image.save(folder / "moving.gif", save_all=True, append_images=[image.rotate(180)])

@@ -95,14 +95,20 @@ def choose(names: str | None) -> tuple[list[str], dict[str, str]]:
     AecodecError if there is no metric of a name.
     """
     wanted = [_known(name.strip()) for name in names.split(",")] if names else list(DEFAULT)
-    missing = {
+    absent = {name: reason for name, reason in missing().items() if name in wanted}
+    return [name for name in dict.fromkeys(wanted) if name not in absent], absent
+
+
+def missing() -> dict[str, str]:
+    """The metrics that cannot be measured here, and why."""
+    found = {
         name: f"{package} is not installed; pip install 'aecodec[bench]'"
         for name, package in PACKAGES.items()
-        if name in wanted and not importlib.util.find_spec(package.replace("-", "_"))
+        if not importlib.util.find_spec(package.replace("-", "_"))
     }
-    if "butteraugli" in wanted and not shutil.which(BUTTERAUGLI):
-        missing["butteraugli"] = f"{BUTTERAUGLI} is not installed; it is in Debian's libjxl-devtools"
-    return [name for name in dict.fromkeys(wanted) if name not in missing], missing
+    if not shutil.which(BUTTERAUGLI):
+        found["butteraugli"] = f"{BUTTERAUGLI} is not installed; it is in Debian's libjxl-devtools"
+    return found
 
 
 def _known(name: str) -> str:

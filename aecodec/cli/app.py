@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import io
 import json
@@ -266,18 +267,29 @@ def info(file: Path, as_json: bool) -> None:
     _show(facts, as_json)
 
 
-@main.command(epilog=_examples("aecodec compare photo.png photo.aec", "aecodec compare --json photo.png photo.webp"))
+@main.command(
+    epilog=_examples(
+        "aecodec compare photo.png photo.aec",
+        "aecodec compare --json photo.png photo.webp",
+        "aecodec compare a.png b.jpg --heatmap heat.png",
+    )
+)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @AS_JSON
+@click.option("--heatmap", "heat", type=click.Path(path_type=Path), metavar="FILE", help="Draw where they differ.")
 @DEVICE
 @MODEL
-def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> None:
-    """Show how far picture B is from picture A: PSNR, MS-SSIM, and bits per pixel of both files. Alpha is left out."""
+def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, model: str | None) -> None:
+    """Show how far picture B is from picture A: PSNR, MS-SSIM, SSIMULACRA2, Butteraugli, and bits per pixel.
+
+    Any two files that Pillow reads. Alpha is left out.
+    """
     import numpy as np
 
     from aecodec import picture
-    from aecodec.benchmark.metrics import METRICS
+    from aecodec.benchmark.heatmap import heatmap
+    from aecodec.benchmark.metrics import METRICS, missing
 
     path = a
     try:
@@ -295,11 +307,17 @@ def compare(a: Path, b: Path, as_json: bool, device: str, model: str | None) -> 
     bits = {f"bpp_{name}": round(8 * path.stat().st_size / (width * height), 4) for name, path in (("a", a), ("b", b))}
     facts = {"a": str(a), "b": str(b), "width": width, "height": height, **bits}
     for name, metric in METRICS.items():
-        try:
-            value = metric(one, other)
-        except ImportError:
-            value = None  # of an optional package
+        value = None if name in missing() else metric(one, other)
         facts[name] = None if value is None else round(value, 4)
+    if heat:
+        try:
+            if heat.exists():
+                raise FileExistsError(errno.EEXIST, "exists already")
+            drawn = heatmap(one, other)
+            files.write_atomically(heat, lambda file: picture.save(drawn, file, heat.suffix))
+        except (AecodecError, OSError) as error:
+            raise SystemExit(_complain(heat, error)) from error
+        facts["heatmap"] = str(heat)
     _show(facts, as_json)
 
 
