@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aecodec import container, tiling
+from aecodec import tiling
 from aecodec.container import File
-from aecodec.errors import AecodecError, FormatError
+from aecodec.errors import AecodecError
 from aecodec.families.base import Mosaic, State
 from aecodec.models import Model
-from aecodec.picture import Picture, Pixels, decode_alpha
+from aecodec.picture import Picture, Samples, alpha_of, depth_of, picture_of
 from aecodec.picture.padding import grey_of
 from aecodec.tiling import Box, Size
 
@@ -52,7 +52,7 @@ class View(NamedTuple):
         """What its pixels depend on."""
         return Mosaic(self.window, self.canvas.states_of(self.window))
 
-    def paste(self, pixels: Pixels) -> None:
+    def paste(self, pixels: Samples) -> None:
         """Puts the pixels of `inner`, (H, W, 3), where they belong."""
         self.canvas.paste(self.box, pixels[self.box.within(self.inner).slices])
 
@@ -61,8 +61,8 @@ class Canvas:
     """A file, and the part of its picture that is wanted.
 
     Attributes: area, the wanted part; tiles, boxes of the padded picture; rows, what is wanted of each tile, by rows of
-    tiles; states, of the tiles in flight by their number; key, equal for files whose tiles may share a pass through the
-    network.
+    tiles; depth, bits of the samples; states, of the tiles in flight by their number; key, equal for files whose tiles
+    may share a pass through the network.
 
     Raises AecodecError if the region is not inside the picture.
     """
@@ -76,13 +76,15 @@ class Canvas:
                 f"region {x},{y},{width},{height} (x, y, width, height) is not inside {header.width}x{header.height}"
             )
         self.area = Box(y, y + height, x, x + width)
-        self.key = (header.quality, model.id)
+        self.depth = depth_of(file.chunks)
+        self.key = (header.quality, model.id, self.depth)
         self.padded = tiling.padded((header.height, header.width), self.family.geometry.padding)
         self.tiles = tiling.tiles(self.padded, header.tile)
         boxes = [box for tile in self.tiles if (box := tile.overlap(self.area))]
         self.rows = [[boxes[number] for number in row] for row in tiling.rows(boxes)]
         self.states: dict[int, State] = {}
-        self._colour = np.empty((height, width, 3)[: 3 if header.channels > 2 else 2], np.uint8)
+        shape = (height, width, 3)[: 3 if header.channels > 2 else 2]
+        self._colour: Samples = np.empty(shape, np.uint8 if self.depth == 8 else np.uint16)
 
     def advance(self, row: int) -> list[Task]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
@@ -102,23 +104,17 @@ class Canvas:
         """The states of the tiles that a window touches, each with its place."""
         return [(self.tiles[number], self.states[number]) for number in self._touched(window)]
 
-    def paste(self, box: Box, pixels: Pixels) -> None:
+    def paste(self, box: Box, pixels: Samples) -> None:
         """Takes the pixels of a box, (H, W, 3)."""
         self._colour[box.within(self.area).slices] = grey_of(pixels) if self._colour.ndim == 2 else pixels
 
     def picture(self) -> Picture:
         """The wanted part, when all is there. Raises FormatError if the alpha plane is missing or damaged."""
-        header, chunks = self.file.header, self.file.chunks
-        alpha = None
-        if header.channels in (2, 4):
-            if container.ALPHA not in chunks:
-                raise FormatError("the header promises an alpha channel, but there is none")
-            alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height)[self.area.slices]
+        alpha = alpha_of(self.file.header, self.file.chunks)
         for number in self.file.lost:
             if shared := self.tiles[number].overlap(self.area):
-                self._colour[shared.within(self.area).slices] = LOST
-        metadata = (chunks.get(name) for name in (container.EXIF, container.ICC, container.XMP))
-        return Picture(self._colour, alpha, *metadata)
+                self._colour[shared.within(self.area).slices] = LOST << self.depth - 8
+        return picture_of(self._colour, None if alpha is None else alpha[self.area.slices], self.file.chunks)
 
     def _wanted(self, row: int) -> Box:
         return self.rows[row][0].joined(self.rows[row][-1])

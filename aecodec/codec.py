@@ -22,7 +22,7 @@ from aecodec.families.base import Latents
 from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import EncodeOptions
-from aecodec.picture import Picture, Pixels, Source, encode_alpha, load, to_image
+from aecodec.picture import Picture, Samples, Source, chunks_of, load, to_image
 from aecodec.picture.padding import pad
 from aecodec.pipeline import Job, batches, in_parallel, session
 from aecodec.tiling import Box, Size
@@ -95,7 +95,8 @@ class Codec:
     def compress(self, image: Source, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
         """A picture as the bytes of an .aec file.
 
-        image: file name, open binary file, Pillow image, or uint8 array (H, W, 3), (H, W) or (H, W, 4).
+        image: file name, open binary file, Pillow image, or array (H, W, 3), (H, W) or (H, W, 4) of uint8, uint16, or
+        float32 from 0 to 1.
         quality, options: see `EncodeOptions`.
         Raises AecodecError if the image cannot be read or no quality gives what is asked for, LimitError if it is too
         large.
@@ -117,7 +118,8 @@ class Codec:
             return self._write(pictures, self._analyses(pictures, options), options.first_quality, options)
 
     def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:
-        """The picture in an .aec file, with EXIF, ICC profile and XMP in its `info`; mode L, LA, RGB or RGBA.
+        """The picture in an .aec file, with its metadata in its `info`, see `picture.to_image`; mode L, LA, RGB or
+        RGBA.
 
         region: (x, y, width, height) in pixels as they are stored, before any EXIF orientation: only this part is
         decoded; of a tiled picture, only the tiles that it needs.
@@ -127,6 +129,13 @@ class Codec:
         with session(self.threads):
             (picture,) = self._read([container.read(data, self.pixel_limit)], region)
             return to_image(picture)
+
+    def decompress_array(self, data: bytes, region: Region | None = None) -> Samples:
+        """The samples alone, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4), alpha last; uint8, or uint16 if the picture has
+        more than 8 bits, from 0 to 2^bits - 1. See `decompress`."""
+        with session(self.threads):
+            (picture,) = self._read([container.read(data, self.pixel_limit)], region)
+            return picture.samples
 
     def decompress_batch(self, files: Sequence[bytes]) -> list[Image.Image]:
         """Several pictures at once; tiles of equal shape and quality share passes through the network."""
@@ -156,7 +165,7 @@ class Codec:
 
         def fidelity(data: bytes) -> float:
             (decoded,) = self._read([container.read(data, self.pixel_limit)])
-            return psnr(picture.colour, decoded.colour)
+            return psnr(picture.colour, decoded.colour, 2**picture.depth - 1)
 
         return rate.choose(options, picture.width * picture.height, encode, fidelity)
 
@@ -176,7 +185,7 @@ class Codec:
 
     def _analyse(self, pictures: Sequence[Picture], strips: Sequence[_Strip]) -> list[_Analysed]:
         """The latents of the tiles of strips of equal kind."""
-        pixels = [pad(pictures[strip.picture].colour[strip.window.slices], strip.window.size) for strip in strips]
+        pixels = [_padded(pictures[strip.picture], strip.window) for strip in strips]
         inside = [box.within(strips[0].window) for box in strips[0].boxes]
         latents = self.model.family.analyse(np.stack(pixels), inside)
         places = [[(strip.picture, strip.numbers[k], strip.boxes[k]) for strip in strips] for k in range(len(inside))]
@@ -202,7 +211,7 @@ class Codec:
 
         in_parallel([Job(job.size, partial(encode, job)) for job in analyses], family.encoders(options))
         files = zip(headers, pictures, payloads, strict=True)
-        return [container.write(File(header, _chunks(picture), payload)) for header, picture, payload in files]
+        return [container.write(File(header, chunks_of(picture), payload)) for header, picture, payload in files]
 
     def _read(self, files: Sequence[File], region: Region | None = None) -> list[Picture]:
         """Pictures, or regions of them. Tiles go through in rows, so that only those of a few rows are ever held."""
@@ -233,9 +242,14 @@ class Codec:
         return Header(picture.width, picture.height, channels, self.model.id, quality, side)
 
 
-def _pixels(pictures: Sequence[Picture], tiles: Sequence[tuple[int, int, Box]]) -> Pixels:
+def _pixels(pictures: Sequence[Picture], tiles: Sequence[tuple[int, int, Box]]) -> Samples:
     """(B, H, W, 3) of tiles of equal size."""
-    return np.stack([pad(pictures[p].colour[box.slices], box.size) for p, _, box in tiles])
+    return np.stack([_padded(pictures[p], box) for p, _, box in tiles])
+
+
+def _padded(picture: Picture, box: Box) -> Samples:
+    """(*box.size, 3), as families take them: uint8, or float32 of pictures of more than 8 bits."""
+    return pad(picture.colour[box.slices], box.size, picture.depth)
 
 
 def _decode(tasks: Sequence[Task]) -> None:
@@ -251,17 +265,6 @@ def _synthesise(views: Sequence[View]) -> None:
     """Makes the pixels of views of equal kind, and puts them where they belong."""
     canvas, _, window, inner = views[0]
     mosaics = [view.mosaic() for view in views]
-    pixels = canvas.family.synthesise(mosaics, inner.within(window), canvas.file.header.quality)
+    pixels = canvas.family.synthesise(mosaics, inner.within(window), canvas.file.header.quality, canvas.depth)
     for view, own in zip(views, pixels, strict=True):
         view.paste(own)
-
-
-def _chunks(picture: Picture) -> dict[str, bytes]:
-    alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-    named = {
-        container.ALPHA: alpha,
-        container.EXIF: picture.exif,
-        container.ICC: picture.icc,
-        container.XMP: picture.xmp,
-    }
-    return {name: data for name, data in named.items() if data is not None}

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
 
 
-def psnr(a: Pixels, b: Pixels) -> float:
-    """Peak signal-to-noise ratio over all samples of two arrays of equal shape, dB; infinite if they are equal."""
+def psnr(a: Samples, b: Samples, peak: int = 255) -> float:
+    """Peak signal-to-noise ratio over all samples of two arrays of equal shape, dB; infinite if they are equal. peak:
+    of integers of more than 8 bits, their largest."""
     step = max(1, 2**22 // a[0].size)  # rows at a time, for the sake of memory
+    wide = "int32" if peak == 255 else "int64"
     squares = 0
     for top in range(0, len(a), step):
-        difference = a[top : top + step].astype("int32") - b[top : top + step]
+        difference = a[top : top + step].astype(wide) - b[top : top + step]
         squares += int((difference * difference).sum(dtype="int64"))
-    return 10 * math.log10(255**2 * a.size / squares) if squares else math.inf
+    return 10 * math.log10(peak**2 * a.size / squares) if squares else math.inf
 
 
 def psnr_y(a: Pixels, b: Pixels) -> float:

@@ -68,9 +68,11 @@ class AecImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         if self._data is not None:
             try:
-                self.im = _codec().decompress(self._data).im
+                decoded = _codec().decompress(self._data)
             except AecodecError as error:
                 raise OSError(str(error)) from error
+            self.im = decoded.im
+            self.info.update(decoded.info)
             self._data = None
             if self._exclusive_fp and self.fp is not None:
                 self.fp.close()

@@ -14,7 +14,8 @@ from PIL import Image, ImageCms, features
 
 from aecodec import AecodecError
 from aecodec.errors import PictureWarning
-from aecodec.picture import decode_alpha, encode_alpha, load, save, to_image
+from aecodec.picture import load, save, to_image
+from aecodec.picture.alpha import decode_alpha, encode_alpha
 from aecodec.picture.padding import grey_of, pad
 
 
@@ -70,7 +71,7 @@ def test_16_bit_pictures_keep_their_upper_8_bits_with_a_warning(image: Image.Ima
     buffer = io.BytesIO()
     Image.fromarray(samples).save(buffer, kind)
     with pytest.warns(PictureWarning, match="16 bits"):
-        np.testing.assert_array_equal(load(buffer).colour, samples >> 8)
+        np.testing.assert_array_equal(load(buffer).colour, np.round(samples / 257))
 
 
 def test_16_bit_colour_is_warned_of_too(photo: np.ndarray) -> None:
@@ -81,7 +82,7 @@ def test_16_bit_colour_is_warned_of_too(photo: np.ndarray) -> None:
     header = struct.pack(">IIBBBBB", 144, 96, 16, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     with pytest.warns(PictureWarning, match="16 bits"):
-        np.testing.assert_array_equal(load(io.BytesIO(png)).colour, photo)
+        np.testing.assert_array_equal(load(io.BytesIO(png)).colour, np.round((photo * 256.0 + 77) / 257))
 
 
 def test_a_transparent_level_of_16_bits_becomes_alpha() -> None:
@@ -98,7 +99,7 @@ def test_a_transparent_level_of_16_bits_becomes_alpha() -> None:
 def test_of_animations_the_first_frame_is_kept_with_a_warning(image: Image.Image, kind: str) -> None:
     buffer = io.BytesIO()
     image.save(buffer, kind, save_all=True, append_images=[image.rotate(180), image.rotate(90)])
-    with pytest.warns(PictureWarning, match="more than one frame"):
+    with pytest.warns(PictureWarning, match="further frame"):
         picture = load(buffer)
     assert np.abs(picture.colour.astype(int) - np.asarray(image)).mean() < 8
     buffer = io.BytesIO()
@@ -124,10 +125,12 @@ def test_pictures_of_phones_are_read_where_pillow_can(image: Image.Image, kind: 
     assert b"a description" in picture.exif
 
 
-def test_heic_without_a_plugin_is_an_error_that_helps(tmp_path: Path) -> None:
-    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypunknown brand")
+def test_heic_without_a_plugin_is_an_error_that_helps(image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pillow_heif")
+    image.save(buffer := io.BytesIO(), "HEIF")
+    monkeypatch.delitem(Image.OPEN, "HEIF")
     with pytest.raises(AecodecError, match="pip install pillow-heif"):
-        load(tmp_path / "x.heic")
+        load(buffer)
 
 
 def test_palette_transparency_becomes_alpha(image: Image.Image) -> None:

@@ -102,7 +102,10 @@ def decode(others: str, item: Source) -> Source:
     if item.record.kind != PICTURE or item.data is None:
         return item
     try:
-        return replace(item, picture=picture.load(io.BytesIO(item.data)))
+        loaded = picture.load(io.BytesIO(item.data))
+        if loaded.depth > 8:
+            return replace(item, record=replace(item.record, kind=ORIGINAL, reason=f"{loaded.depth} bits a sample"))
+        return replace(item, picture=loaded)
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
         return replace(item, record=as_other(item.record, f"damaged picture ({reason_of(error)})", others))
 

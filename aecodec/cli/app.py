@@ -298,7 +298,7 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
         pictures = []
         for path in (a, b):
             pictures.append(picture.load(path))
-        one, other = (np.asarray(Image.fromarray(each.colour).convert("RGB")) for each in pictures)
+        one, other = (np.asarray(picture.to_image(each).convert("RGB")) for each in pictures)
         if one.shape != other.shape:
             raise AecodecError(f"{other.shape[1]}x{other.shape[0]} pixels; {a} has {one.shape[1]}x{one.shape[0]}")
     except (AecodecError, OSError) as error:

@@ -8,7 +8,8 @@ and states are opaque to everyone else: the codec only keeps them and hands them
     decoding   payloads -> decode -> states of tiles -> synthesise -> pixels of a window
 
 Pixels are uint8 arrays (B, H, W, 3): a batch of windows of equal size, colour last, samples 0..255; grey pictures come
-as three equal channels. Quality is in hundredths, 100..10000, an integer so that it means the same on every machine.
+as three equal channels. Those of pictures of more than 8 bits are float32 on the way in, 0..255, and uint16 on the way
+out, 0..2^depth - 1. Quality is in hundredths, 100..10000, an integer so that it means the same on every machine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from aecodec.tiling import Box, Size
@@ -25,7 +25,7 @@ from aecodec.tiling import Box, Size
 if TYPE_CHECKING:
     from aecodec.options import EncodeOptions
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]  # uint8, but for pictures of more than 8 bits
 Latents = Any  # of a batch of tiles of equal size, as `analyse` returns and `encode` takes them
 State = Any  # of a decoded tile, as `decode` returns and `synthesise` takes it
 
@@ -94,10 +94,10 @@ class Family(Protocol):
         """The states of tiles of equal size, in pixels. Raises FormatError if a payload cannot be one."""
         ...
 
-    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int) -> Pixels:
+    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
         """The pixels of windows of equal size: of each the box `inside`, as seen from the window.
 
-        Returns (B, *inside.size, 3) uint8.
+        depth: bits of a sample. Returns (B, *inside.size, 3) uint8, or uint16 if depth is more than 8.
         """
         ...
 

@@ -97,12 +97,15 @@ def _by_rows(parameter: Tensor) -> Tensor:
 
 
 def network_input(pixels: Tensor) -> Tensor:
-    """pixels: (B, 3, H, W) uint8, H and W multiples of 8. Returns (B, 192, H/8, W/8) float32 in -0.5..0.5."""
+    """pixels: (B, 3, H, W) uint8, or float32 in 0..255, H and W multiples of 8.
+
+    Returns (B, 192, H/8, W/8) float32 in -0.5..0.5.
+    """
     return unshuffle(pixels, 8).float().div_(255).sub_(0.5)
 
 
 def from_pixels(pixels: Pixels) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) uint8, in channels_last memory, which they share."""
+    """(B, H, W, 3) to (B, 3, H, W), in channels_last memory, which they share."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 

@@ -1,18 +1,22 @@
 """Pictures as people have them: Pillow images, arrays and files to samples with metadata, and back."""
 
-from aecodec.picture.alpha import decode_alpha, encode_alpha
-from aecodec.picture.loading import load
+from aecodec.picture.chunks import alpha_of, chunks_of, depth_of, picture_of
+from aecodec.picture.loading import load, read
 from aecodec.picture.saving import format_of, save, to_image
-from aecodec.picture.types import Picture, Pixels, Source
+from aecodec.picture.types import Picture, Pixels, Samples, Source
 
 __all__ = [
     "Picture",
     "Pixels",
+    "Samples",
     "Source",
-    "decode_alpha",
-    "encode_alpha",
+    "alpha_of",
+    "chunks_of",
+    "depth_of",
     "format_of",
     "load",
+    "picture_of",
+    "read",
     "save",
     "to_image",
 ]

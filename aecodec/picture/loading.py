@@ -1,24 +1,25 @@
-"""Pictures as people have them: Pillow images, arrays and files to 8-bit samples with metadata."""
+"""Pictures as people have them, files, Pillow images and arrays, to samples with metadata."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from aecodec.errors import AecodecError, LimitError, PictureWarning
-from aecodec.picture.metadata import exif_of
-from aecodec.picture.types import Picture, Pixels, Source
-
-with contextlib.suppress(ImportError):  # HEIC, where pillow-heif is installed; Pillow itself reads AVIF
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
+from aecodec.container import MAGIC
+from aecodec.errors import AecodecError, PictureWarning
+from aecodec.picture import metadata
+from aecodec.picture.alpha import fill_hidden
+from aecodec.picture.deep import Deep, deep_samples
+from aecodec.picture.door import foreign, open_image
+from aecodec.picture.inspect import Contents, inspect, jpeg, png
+from aecodec.picture.types import Picture, Pixels, Samples, Source
 
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
@@ -26,82 +27,195 @@ SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def load(source: Source) -> Picture:
-    """Reads a picture from a file name, an open binary file, a Pillow image or a uint8 array; one that is read passes.
+    """Reads a picture from a file name, an open binary file, a Pillow image or an array; one that is read passes.
 
-    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). What happens to each kind of picture is in docs/pictures.md;
-    PictureWarning tells of frames and bits that are not kept. The EXIF orientation stays in the metadata, pixels are
-    not turned.
-    Raises AecodecError if the source is not a picture, LimitError if Pillow holds it for a decompression bomb, OSError
-    if it cannot be read.
+    Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, or float32 from 0 to 1, which become 16 bits.
+    What happens to each kind of picture is in docs/pictures.md; a PictureWarning names, in one line, what of a file is
+    not held. The EXIF orientation stays in the metadata, pixels are not turned.
+    Raises AecodecError if the source is not one plain picture or is damaged, LimitError if Pillow holds it for a
+    decompression bomb, OSError if it cannot be read.
     """
     if isinstance(source, Picture):
         return source
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return fill_hidden(_from_array(source))
+    found = read(source)
+    phrases = [f"not kept: {', '.join(found.losses)}"] if found.losses else []
+    phrases += [f"kept as it is: {', '.join(found.oddities)}"] if found.oddities else []
+    if phrases:
+        warnings.warn("; ".join(phrases), PictureWarning, stacklevel=2)
+    return found.picture
+
+
+class Found(NamedTuple):
+    """What has been read: the picture, phrases for what is not held of its source, and for what is odd about it."""
+
+    picture: Picture
+    losses: list[str]
+    oddities: list[str]
+
+
+def read(source: str | Path | BinaryIO | Image.Image) -> Found:
+    """What `load` does, without warnings."""
+    oddities: list[str] = []
     if isinstance(source, Image.Image):
-        return _from_image(source)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error at twice the size stays
-            with Image.open(source) as image:
-                return _from_image(image)
-    except Image.DecompressionBombError as error:
-        raise LimitError(str(error)) from error
-    except UnidentifiedImageError as error:
-        heic = isinstance(source, (str, Path)) and Path(source).suffix.lower() in (".heic", ".heif", ".hif")
-        hint = "; HEIC needs pip install pillow-heif" if heic else ""
-        raise AecodecError(f"not a picture in a format that Pillow can read{hint}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise for damaged files
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's: not found, no permission
-        raise AecodecError(f"damaged picture ({error})") from error
+        with foreign():
+            picture, losses = _from_image(source)
+        if getattr(source, "is_animated", False):
+            losses.insert(0, "further frames")
+    else:
+        picture, losses, oddities = _from_file(source)
+    if picture.exif and not metadata.is_readable(picture.exif):
+        oddities.append("EXIF that cannot be read")
+    return Found(fill_hidden(picture), losses, oddities)
 
 
 def _from_array(array: npt.NDArray[np.generic]) -> Picture:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+    depth = {"uint8": 8, "uint16": 16, "float32": 16}.get(array.dtype.name)
+    if depth is None or array.ndim not in (2, 3) or 0 in array.shape:
         raise AecodecError(
-            f"array of {array.dtype} and shape {array.shape}; expected uint8 (H, W, 3), (H, W) or (H, W, 4)"
+            f"array of {array.dtype} and shape {array.shape}; expected uint8, uint16 or float32, "
+            "(H, W, 3), (H, W) or (H, W, 4)"
         )
-    pixels: Pixels = array.astype(np.uint8, copy=False)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return Picture(pixels)
-    if pixels.shape[2] == 4:
-        return Picture(pixels[:, :, :3], pixels[:, :, 3])
+    samples: Samples = array
+    if array.dtype == np.float32:
+        if not 0 <= float(samples.min()) <= float(samples.max()) <= 1:  # and not for NaN
+            raise AecodecError("array of float32 with values outside of 0 to 1")
+        samples = np.round(samples * 65535).astype(np.uint16)
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    if samples.ndim == 2 or samples.shape[2] == 3:
+        return Picture(samples, depth=depth)
+    if samples.shape[2] == 4:
+        return Picture(samples[:, :, :3], samples[:, :, 3], depth=depth)
     raise AecodecError(f"array of shape {array.shape}; expected 1, 3 or 4 channels")
 
 
-def _from_image(image: Image.Image) -> Picture:
+def _from_file(source: str | Path | BinaryIO) -> Found:
+    if isinstance(source, (str, Path)):
+        data = Path(source).read_bytes()
+    else:
+        if source.seekable():
+            source.seek(0)  # as Pillow does
+        data = source.read()
+    if data.startswith(MAGIC):
+        with foreign():
+            return Found(*_from_aec(open_image(data, ("AEC",))), [])
+    contents = inspect(data)
+    if contents.refusal:
+        raise AecodecError(
+            contents.refusal if contents.kind in contents.refusal else f"{contents.kind}: {contents.refusal}"
+        )
+    with foreign():
+        if contents.kind == "HEIC" and not _can_open("HEIF"):
+            raise AecodecError("HEIC needs pip install pillow-heif")
+        losses = list(contents.losses)
+        deep = deep_samples(data, contents)
+        if deep is not None:
+            losses = [loss for loss in losses if loss != contents.depth_phrase]
+        picture, more_losses = _decoded(data, contents, deep)
+    losses += [loss for loss in more_losses if loss not in losses]
+    return Found(picture, losses, list(contents.oddities))
+
+
+def _from_aec(image: Image.Image) -> tuple[Picture, list[str]]:
+    picture, losses = _from_image(image)
+    if "aec_samples" in image.info:
+        samples, depth = image.info["aec_samples"], image.info["aec_depth"]
+        colour = samples if samples.ndim == 2 else samples[..., :3] if samples.shape[2] > 2 else samples[..., 0]
+        alpha = samples[..., -1] if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
+        picture = replace(picture, colour=colour, alpha=alpha, depth=depth)
+    return picture, losses
+
+
+def _can_open(kind: str) -> bool:
+    Image.init()
+    return kind in Image.OPEN
+
+
+def _decoded(data: bytes, contents: Contents, deep: Deep | None) -> tuple[Picture, list[str]]:
+    """The picture in a file by what `inspect` says of it: Pillow gives the samples, the file its metadata."""
+    essential = data
+    if contents.kind == "PNG":
+        essential = png.essential(data)  # else long texts or a broken profile are errors
+    elif contents.kind == "JPEG":
+        essential = _with_end(data, contents)
+    image = open_image(essential)
+    exif = contents.part("EXIF")
+    if contents.kind == "TIFF":
+        exif = metadata.exif_of_image(image)
+    icc = contents.part("ICC profile")
+    if deep is None:
+        image.info["icc_profile"] = icc  # a PNG was stripped of it; CMYK is converted by it
+        picture, losses = _from_image(image, told=True)
+        if image.mode in ("CMYK", "LAB"):
+            icc = None  # it does not describe the result
+    else:
+        picture, losses = Picture(*deep[:2], depth=deep[2]), []
+    if contents.kind == "HEIC":  # its decoder turns the picture upright
+        exif = metadata.with_orientation(exif, 1) if exif else None
+    elif contents.kind == "AVIF":  # its decoder tells the turn as an orientation
+        exif = metadata.with_orientation(exif, image.getexif().get(metadata.ORIENTATION, 1)) or None
+    return (
+        Picture(
+            picture.colour,
+            picture.alpha,
+            exif or None,
+            icc or None,
+            contents.part("XMP") or None,
+            metadata.of_contents(contents),
+            picture.depth,
+        ),
+        losses,
+    )
+
+
+def _with_end(data: bytes, contents: Contents) -> bytes:
+    """The JPEG with an end marker, if that is all that it lacks; raises AecodecError if it was cut before."""
+    if jpeg.NO_END not in contents.oddities:
+        return data
+    # Where the coded data are all there, it makes no difference what follows them.
+    ends = [data + more + jpeg.END for more in (b"", b"\x5a" * 64)]
+    one, other = (np.asarray(open_image(end, ("JPEG",))) for end in ends)
+    if not np.array_equal(one, other):
+        raise AecodecError("damaged picture (it is cut off)")
+    return ends[0]
+
+
+def _from_image(image: Image.Image, told: bool = False) -> tuple[Picture, list[str]]:
+    """told: the file has been inspected, which told of its depth and colours."""
     if 0 in image.size:
         raise AecodecError("the picture has no pixels")
-    if getattr(image, "is_animated", False):
-        warnings.warn("has more than one frame; only one is kept", PictureWarning, stacklevel=2)
-    sixteen_bits = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow itself keeps the upper 8 bits
+    losses = []
+    cut = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow itself keeps the upper 8 bits
     image.load()
-    exif, icc, xmp = exif_of(image), image.info.get("icc_profile"), image.info.get("xmp")
-    alpha: Pixels | None = None
-    if image.mode in SIXTEEN_BITS or (image.mode == "I" and _fits_16_bits(image)):
-        sixteen_bits = True
-        samples = np.asarray(image)
+    mode, icc, xmp = image.mode, image.info.get("icc_profile"), image.info.get("xmp")
+    alpha: Samples | None = None
+    depth = 8
+    colour: Samples
+    if mode in SIXTEEN_BITS or (mode == "I" and _fits_16_bits(image)):
+        colour, depth, cut = np.asarray(image).astype(np.uint16), 16, False
         if "transparency" in image.info:
-            alpha = np.where(samples == image.info["transparency"], 0, 255).astype(np.uint8)
-        image = Image.fromarray((samples >> 8).astype(np.uint8))
-    elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        whole = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+            alpha = np.where(colour == image.info["transparency"], 0, 65535).astype(np.uint16)
+    elif mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        whole = (image.convert("LA") if mode == "La" else image).convert("RGBA")
         alpha = np.asarray(whole.getchannel("A"))
-        image = whole.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
-    elif image.mode in ("CMYK", "LAB"):
-        image, icc = _to_rgb(image, icc)
-    elif image.mode not in OPAQUE:
-        raise AecodecError(f"pictures of Pillow mode {image.mode} are not supported; convert it to RGB or L first")
-    elif image.mode != OPAQUE[image.mode]:
-        image = image.convert(OPAQUE[image.mode])
-    if sixteen_bits:
-        warnings.warn("has 16 bits per sample; the upper 8 are kept", PictureWarning, stacklevel=2)
+        colour = _samples(whole.convert("L" if mode in ("1", "L", "LA", "La") else "RGB"))
+    elif mode in ("CMYK", "LAB"):
+        colour, icc = _samples(_to_rgb(image, icc)), None
+        losses.append(f"{'Lab' if mode == 'LAB' else mode} samples")
+    elif mode not in OPAQUE:
+        raise AecodecError(f"pictures of Pillow mode {mode} are not supported; convert it to RGB or L first")
+    else:
+        colour = _samples(image if mode == OPAQUE[mode] else image.convert(OPAQUE[mode]))
+    if cut and not told:
+        losses.append("16 bits a sample")
+    if told:
+        return Picture(colour, alpha, depth=depth), losses
     if isinstance(xmp, str):
         xmp = xmp.encode()
-    return Picture(_samples(image), alpha, exif, icc or None, xmp or None)
+    more = metadata.of_image(image)
+    return Picture(colour, alpha, metadata.exif_of_image(image), icc or None, xmp or None, more, depth), losses
 
 
 def _fits_16_bits(image: Image.Image) -> bool:
@@ -118,14 +232,14 @@ def _samples(image: Image.Image) -> Pixels:
     return result
 
 
-def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, None]:
+def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """CMYK or Lab to sRGB, through the picture's profile if it has one; the profile does not describe the result."""
     if icc and image.mode == "CMYK":
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
             if converted is not None:
-                return converted, None
+                return converted
         except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile says nothing: convert as if there were none
-    return image.convert("RGB"), None
+    return image.convert("RGB")

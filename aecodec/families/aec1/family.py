@@ -105,7 +105,7 @@ class Aec1Family:
         return list(torch.cat([means.add_(r_hat), features], 1))
 
     @torch.inference_mode()
-    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int) -> Pixels:
+    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
         states = torch.cat([gather(mosaic, STRIDE) for mosaic in mosaics])
         position = self.row_position(quality, len(states))
         m = self.network.config.latent_channels
@@ -113,8 +113,10 @@ class Aec1Family:
         x = self.network.synthesis(
             y_hat, y_hat * self.network.decoder_gain(position), features, position, inside.in_units(STRIDE)
         )
-        pixels = pixels_of_squares(x.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8))
-        return pixels.permute(0, 2, 3, 1).cpu().numpy()
+        white = 2**depth - 1
+        levels = x.add_(0.5).mul_(white).round_().clamp_(0, white).to(torch.uint8 if depth == 8 else torch.int32)
+        pixels = pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy()
+        return pixels if depth == 8 else pixels.astype(np.uint16)
 
     def lost(self, size: Size) -> Tensor:
         config = self.network.config

@@ -47,9 +47,9 @@ REFUSED: tuple[tuple[bytes, int, str, str], ...] = (  # signature, its place, ki
     (b"%PDF", 0, "PDF", "a document"),
     (b"\xd7\xcd\xc6\x9a", 0, "WMF", "a drawing"),
     (b"\1\0\0\0", 0, "EMF or another file", "not a picture"),
-    (b"FUJIFILMCCD-RAW", 0, "raw of a camera (RAF)", "raw data of a camera's sensor"),
-    (b"FOVb", 0, "raw of a camera (X3F)", "raw data of a camera's sensor"),
-    (b"\0MRM", 0, "raw of a camera (MRW)", "raw data of a camera's sensor"),
+    (b"FUJIFILMCCD-RAW", 0, "raw of a camera (RAF)", "raw data of a camera's sensor, not yet a picture"),
+    (b"FOVb", 0, "raw of a camera (X3F)", "raw data of a camera's sensor, not yet a picture"),
+    (b"\0MRM", 0, "raw of a camera (MRW)", "raw data of a camera's sensor, not yet a picture"),
     (AEC, 0, "aec", "an .aec file already"),
 )
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from aecodec.picture.inspect import png
 from aecodec.picture.inspect.contents import SRGB_CICP, Colour, Contents, DamagedError, Part, Reader
 
 JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -40,7 +41,7 @@ ALPHA = (b"auxiliary:alpha", b"auxid:1")
 PROPERTIES = frozenset(  # of pictures, that Pillow's readers use or that describe the coding
     b"ispe pixi hvcC av1C colr irot imir clap pasp auxC lsel a1op a1lx rloc tols iscl".split()
 )
-DISPLAY = {b"clli": "content light level", b"mdcv": "mastering display", b"cclv": "content colour volume"}
+DISPLAY = {b"clli": "content light level", b"mdcv": "mastering display"}
 TOP_LEVEL = (b"ftyp", b"meta", b"mdat", b"free", b"skip", b"moov", b"wide", b"idat", b"styp")
 MAX_ITEMS = 4096
 
@@ -55,7 +56,7 @@ def inspect_heif(reader: Reader) -> Contents:
         return Contents("film or another file of boxes", refusal="not a picture, by its brands")
     kind = "AVIF" if "AVIF" in known else known[0]
     if kind.startswith("raw"):
-        return Contents(kind, refusal="raw data of a camera's sensor")
+        return Contents(kind, refusal="raw data of a camera's sensor, not yet a picture")
     meta = next(((start, end) for name, start, end in boxes if name == b"meta"), None)
     frames = 2 if any(name == b"moov" for name, *_ in boxes) else 1
     unknown = [Part(f"box {_text(name)}", end - start) for name, start, end in boxes if name not in TOP_LEVEL]
@@ -226,7 +227,7 @@ class _Items:
             metadata.append(Part("ICC profile", len(icc), icc))
         for tag, data in self.properties_of(self.primary):
             if tag in DISPLAY:
-                metadata.append(Part(DISPLAY[tag], len(data), data))
+                metadata.append(Part(DISPLAY[tag], len(data), _as_png(tag, data)))
             elif tag not in PROPERTIES:
                 unknown.append(Part(f"property {_text(tag)}", len(data)))
         cicp = next((_cicp(data) for data in colours if data[:4] == b"nclx"), None)
@@ -363,6 +364,14 @@ def _version(reader: Reader, at: int) -> int:
 def _cicp(data: bytes) -> tuple[int, int, int, int]:
     primaries, transfer, matrix, full = struct.unpack(">HHHB", data[4:11].ljust(7, b"\0"))
     return primaries, transfer, matrix, full >> 7
+
+
+def _as_png(tag: bytes, data: bytes) -> bytes:
+    """The chunk of a PNG that says the same: PNG counts light in ten-thousandths, and names red first."""
+    if tag == b"clli":
+        return png.chunk(b"cLLI", struct.pack(">II", *(10_000 * value for value in struct.unpack(">HH", data[:4]))))
+    green, blue, red, white, light = data[0:4], data[4:8], data[8:12], data[12:16], data[16:24]
+    return png.chunk(b"mDCV", red + green + blue + white + light)
 
 
 def _quads(data: bytes) -> list[bytes]:

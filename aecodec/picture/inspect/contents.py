@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-HELD = frozenset({"EXIF", "ICC profile", "XMP"})  # parts that an .aec file holds byte for byte
+# Names of the parts that an .aec file holds byte for byte; metadata.py says in which chunks.
+HELD = frozenset(
+    {"EXIF", "ICC profile", "XMP", "extended XMP", "IPTC", "IPTC record", "comment", "resolution", "pixel aspect"}
+    | {"index of pictures", "gain map version"}
+    | {
+        "text",
+        "time of change",
+        "histogram",
+        "suggested palette",
+        "background colour",
+        "offset",
+        "scale",
+        "calibration",
+    }
+    | {"stereo layout", "mastering display", "content light level"}
+)
 
 
 class DamagedError(Exception):
@@ -85,15 +100,22 @@ class Contents:
     def losses(self) -> tuple[str, ...]:
         """Phrases for what an .aec file does not hold of this one."""
         losses = [f"{self.frames - 1} further frame{'s' * (self.frames > 2)}"] if self.frames > 1 else []
-        if self.bit_depth > 8 or self.floating:
-            losses.append(f"{self.bit_depth} {'bit floating point' if self.floating else 'bits'} a sample")
+        losses += [self.depth_phrase] if self.depth_phrase else []
         if self.samples in ("CMYK", "Lab"):
             losses.append(f"{self.samples} samples")
         losses += self.unheld
-        losses += [str(self.colour)] if self.colour else []
-        parts = [*self.auxiliaries, *([self.trailing] if self.trailing else []), *self.metadata]
-        losses += [str(part) for part in parts if part.name not in HELD]
+        losses += [str(part) for part in self.auxiliaries]
+        if self.trailing and self.kind != "JPEG":  # what follows a JPEG is held, whatever it is
+            losses.append(str(self.trailing))
+        losses += [str(part) for part in self.metadata if part.name not in HELD]
         return (*losses, *(f"unknown part {part}" for part in self.unknown))
+
+    @property
+    def depth_phrase(self) -> str:
+        """That samples have more than 8 bits; nothing if they have not."""
+        if self.floating:
+            return f"{self.bit_depth}-bit floating point samples"
+        return f"{self.bit_depth} bits a sample" if self.bit_depth > 8 else ""
 
     @property
     def reasons(self) -> tuple[str, ...]:

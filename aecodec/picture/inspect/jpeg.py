@@ -13,8 +13,10 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame: wh
 LAYOUT = FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, DNL}  # tables and sizes: how it is coded
 BARE = frozenset(range(0xD0, 0xD8)) | {0x01}  # markers without a length
 NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+NO_END, END = "no end marker", bytes([0xFF, EOI])
 EXIF, XMP, MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 ICC, MPF, PHOTOSHOP = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
+GUID = re.compile(rb"HasExtendedXMP\s*(?:=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
 GAIN_MAP_MARKS = (b"hdrgm:Version", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
 FILM_MARKS = (b"MotionPhoto", b"MicroVideo", b"MotionPhoto_Data")
 
@@ -35,6 +37,7 @@ class _Found:
     more_xmp: dict[int, bytes] = field(default_factory=dict)
     comments: list[bytes] = field(default_factory=list)
     end: int | None = None
+    index_at: int = 0  # where the header of the index of pictures is, from which it counts
 
 
 def inspect_jpeg(reader: Reader) -> Contents:
@@ -52,10 +55,15 @@ def inspect_jpeg(reader: Reader) -> Contents:
     if found.comments:
         metadata.append(Part("comment", sum(map(len, found.comments)), b"\n".join(found.comments)))
     oddities, trailing = [], None
+    index = next((part for part in metadata if part.name == "index of pictures"), None)
+    if index is not None and found.end is not None:  # with the distance from its header to what follows the picture
+        place = struct.pack("<I", found.end - found.index_at)
+        metadata[metadata.index(index)] = Part(index.name, index.size, place + index.data)
     if found.end is None:
-        oddities.append("no end marker")
+        oddities.append(NO_END)
     elif found.end < len(reader):
         trailing = _trailing(reader, found)
+    damage = _damage(bytes(reader.data) + (END if found.end is None else b""))
     samples = {1: "grey", 3: "RGB", 4: "CMYK"}.get(found.components, f"{found.components} components")
     return Contents(
         "JPEG",
@@ -67,12 +75,26 @@ def inspect_jpeg(reader: Reader) -> Contents:
         metadata=tuple(metadata),
         unknown=tuple(found.unknown),
         oddities=tuple(oddities),
+        unheld=(f"what is damaged ({damage})",) if damage else (),
     )
 
 
-def end_of_picture(data: bytes) -> int | None:
-    """Where the bytes of the first picture end, behind its end marker; None if it has none."""
-    return _walk(Reader(data)).end
+def _damage(data: bytes) -> str:
+    """What a decoder that is told to be strict says of the coded data; nothing if they are whole, or if there is none.
+
+    Pillow shows a picture whatever bits have flipped in it. This decoder makes an eighth of the picture, in a
+    fraction of the time.
+    """
+    try:
+        import simplejpeg
+    except ImportError:
+        return ""
+    try:
+        simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
+    except ValueError as error:
+        text = str(error)
+        return text if "corrupt" in text.lower() or "premature" in text.lower() else ""
+    return ""
 
 
 def _walk(reader: Reader) -> _Found:
@@ -108,7 +130,7 @@ def _walk(reader: Reader) -> _Found:
         elif marker == COM:
             found.comments.append(segment)
         elif 0xE0 <= marker <= 0xEF:
-            _application(found, marker - 0xE0, segment)
+            _application(found, marker - 0xE0, segment, at - 2 - length)
         elif marker not in LAYOUT:
             found.unknown.append(Part(f"segment FF{marker:02X}", len(segment)))
 
@@ -119,7 +141,7 @@ def _frame(found: _Found, segment: bytes) -> None:
     found.depth, found.height, found.width, found.components = struct.unpack(">BHHB", segment[:6])
 
 
-def _application(found: _Found, number: int, segment: bytes) -> None:
+def _application(found: _Found, number: int, segment: bytes, at: int) -> None:
     if number == 0 and segment.startswith(b"JFIF\0"):
         unit, x, y = struct.unpack(">BHH", segment[7:12]) if len(segment) >= 12 else (0, 1, 1)
         if unit:  # otherwise only the shape of the pixels, nearly always square
@@ -150,6 +172,7 @@ def _application(found: _Found, number: int, segment: bytes) -> None:
         found.icc[segment[len(ICC)]] = segment[len(ICC) + 2 :]
         found.icc_count = segment[len(ICC) + 1]
     elif number == 2 and segment.startswith(MPF):
+        found.index_at = at + 4 + len(MPF)
         found.metadata.append(Part("index of pictures", len(segment), segment[len(MPF) :]))
     elif number == 2 and segment.startswith(b"urn:iso:std:iso:ts:21496"):
         found.metadata.append(Part("gain map version", len(segment), segment))
@@ -166,19 +189,25 @@ def _application(found: _Found, number: int, segment: bytes) -> None:
 
 
 def _trailing(reader: Reader, found: _Found) -> Part | None:
-    """What follows the end of the picture, and what it is."""
     assert found.end is not None
     data = bytes(reader.data[found.end :])
     if not data.strip(b"\0"):
         return None  # padding
     xmp = b"".join(part.data for part in found.metadata if part.name in ("XMP", "extended XMP"))
+    indexed = any(part.name == "index of pictures" for part in found.metadata)
+    return Part(name_of_trailing(data, xmp, indexed), len(data), data)
+
+
+def name_of_trailing(data: bytes, xmp: bytes, indexed: bool) -> str:
+    """What it is that follows the end of a JPEG, by its own bytes and by the XMP of the picture. indexed: whether an
+    index of pictures tells of it."""
     names = []
     if any(mark in xmp or mark in data[: 2**16] for mark in GAIN_MAP_MARKS):
         names.append("gain map")
-    elif any(part.name == "index of pictures" for part in found.metadata) and b"\xff\xd8\xff" in data:
+    elif indexed and b"\xff\xd8\xff" in data:
         names.append("further picture")
     if data[4:8] == b"ftyp" or b"ftypmp4" in data or b"ftypisom" in data or any(mark in xmp for mark in FILM_MARKS):
         names.append("film")
     if b"GDepth:" in xmp or b"Depth" in xmp.partition(b"Container:Directory")[2]:
         names.append("depth map")
-    return Part(" and ".join(names) or "bytes after the end", len(data), data)
+    return " and ".join(names) or "bytes after the end"

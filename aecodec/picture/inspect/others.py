@@ -9,7 +9,7 @@ from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reade
 
 WEBP_LAYOUT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 PNM_TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([^\s#]+)")
-GIF_BLOCKS = {0xF9: "", 0xFE: "comment", 0x01: "text", 0xFF: "application"}
+GIF_BLOCKS = {0xF9: "", 0xFE: "comment", 0x01: "plain text block", 0xFF: "application"}
 
 
 def inspect_webp(reader: Reader) -> Contents:
@@ -73,7 +73,7 @@ def inspect_gif(reader: Reader) -> Contents:
             elif name == "application":
                 name = f"application data {data[1:12].decode('ascii', 'replace')!r}"
             if name:
-                metadata.append(Part(name, len(data)))
+                metadata.append(Part(name, len(data), _gif_joined(data) if name == "comment" else b""))
             at = end
         else:
             raise DamagedError(f"block {kind:02X} at byte {at}")
@@ -94,6 +94,15 @@ def _gif_blocks(reader: Reader, at: int) -> int:
     while size := reader.number(at, 1):
         at += size + 1
     return at + 1
+
+
+def _gif_joined(data: bytes) -> bytes:
+    """The bytes of sub-blocks, one after the other."""
+    joined, at = b"", 0
+    while at < len(data) and data[at]:
+        joined += data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
+    return joined
 
 
 def inspect_bmp(reader: Reader) -> Contents:
@@ -127,18 +136,10 @@ def inspect_bmp(reader: Reader) -> Contents:
 def inspect_pnm(reader: Reader) -> Contents:
     """PBM, PGM, PPM; PAM and the floating-point PFM are refused, as Pillow's reader knows little of them."""
     data = bytes(reader.data[: 2**16])
-    kind = data[:2]
-    if kind in (b"P7", b"Pf", b"PF", b"PH", b"Ph"):
-        return Contents("PAM" if kind == b"P7" else "PFM", refusal="a kind of PNM that is not read")
-    fields, at = [], 2
-    for _ in range(2 if kind in (b"P1", b"P4") else 3):
-        match = PNM_TOKEN.match(data, at)
-        if not match or not match[1].isdigit():
-            raise DamagedError("no numbers in the header")
-        fields.append(int(match[1]))
-        at = match.end()
-    width, height, top = (*fields, 1) if len(fields) == 2 else fields
-    metadata = [Part("comment", len(line)) for line in re.findall(rb"#([^\n]*)", data[:at])]
+    if data[:2] in (b"P7", b"Pf", b"PF"):
+        return Contents("PAM" if data[:2] == b"P7" else "PFM", refusal="a kind of PNM that is not read")
+    kind, width, height, top, at = pnm_header(data)
+    metadata = [Part("comment", len(line), line + b"\n") for line in re.findall(rb"#([^\n]*)", data[:at])]
     losses, trailing = [], None
     if kind in (b"P4", b"P5", b"P6"):
         row = {b"P4": -(-width // 8), b"P5": width, b"P6": 3 * width}[kind] * (2 if top > 255 else 1)
@@ -155,6 +156,21 @@ def inspect_pnm(reader: Reader) -> Contents:
         trailing=trailing,
         unheld=tuple(losses),
     )
+
+
+def pnm_header(data: bytes) -> tuple[bytes, int, int, int, int]:
+    """(kind, width, height, level of white, where the header ends)"""
+    kind, fields, at = data[:2], [], 2
+    for _ in range(2 if kind in (b"P1", b"P4") else 3):
+        match = PNM_TOKEN.match(data, at)
+        if not match or not match[1].isdigit():
+            raise DamagedError("no numbers in the header")
+        fields.append(int(match[1]))
+        at = match.end()
+    width, height, top = (*fields, 1) if len(fields) == 2 else fields
+    if not 0 < top < 65536:
+        raise DamagedError(f"white is {top}")
+    return kind, width, height, top, at
 
 
 def inspect_sgi(reader: Reader) -> Contents:

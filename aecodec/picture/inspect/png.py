@@ -17,7 +17,7 @@ NOTES = {  # chunks that say something of the picture, by what it is
     b"zTXt": "text",
     b"iTXt": "text",
     b"tIME": "time of change",
-    b"hIST": "histogram of the palette",
+    b"hIST": "histogram",
     b"sPLT": "suggested palette",
     b"bKGD": "background colour",
     b"oFFs": "offset",
@@ -29,6 +29,8 @@ NOTES = {  # chunks that say something of the picture, by what it is
     b"mDCv": "mastering display",
     b"cLLi": "content light level",
 }
+OF_PALETTE = (b"bKGD", b"hIST")  # they name entries of a palette, which is not kept
+HELD_CHUNKS = frozenset(NOTES.values())  # names of parts whose data are whole chunks
 SRGB_GAMMA = range(45_000, 46_001)
 SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 MAX_TEXT = 2**28  # bytes that a compressed text may become
@@ -68,8 +70,10 @@ def inspect_png(reader: Reader) -> Contents:
             metadata.append(Part("XMP", len(xmp), xmp))
         elif name == b"pHYs" and len(data) == 9:
             metadata.append(Part("resolution" if data[8] else "pixel aspect", 9, data))
-        elif name in NOTES:
-            metadata.append(Part(NOTES[name], len(data), _chunk(name, data)))
+        elif name in NOTES and not (kind == 3 and name in OF_PALETTE):
+            metadata.append(Part(NOTES[name], len(data), chunk(name, data)))
+        elif name in OF_PALETTE:
+            metadata.append(Part(f"{NOTES[name]} of the palette", len(data)))
         elif name not in LAYOUT:
             unknown.append(Part(f"chunk {name.decode('ascii', 'replace')}", len(data)))
     end = len(SIGNATURE) + sum(12 + len(data) for _, data in chunks)
@@ -83,14 +87,14 @@ def inspect_png(reader: Reader) -> Contents:
         bit_depth=max(depth, 8),
         samples=SAMPLES[kind],
         alpha=kind in (4, 6) or any(name == b"tRNS" for name, _ in chunks),
-        colour=_colour(cicp, profiled, srgb, gamma, chromaticities),
+        colour=colour(cicp, profiled, srgb, gamma, chromaticities),
         trailing=Part("bytes after the end", len(trailing), trailing) if trailing.strip(b"\0") else None,
         metadata=tuple(metadata),
         unknown=tuple(unknown),
     )
 
 
-def _colour(
+def colour(
     cicp: tuple[int, int, int, int] | None,
     profiled: bool,
     srgb: bool,
@@ -124,7 +128,8 @@ def _chunks(reader: Reader) -> Iterator[tuple[bytes, bytes]]:
     raise DamagedError("no end chunk")
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def chunk(name: bytes, data: bytes) -> bytes:
+    """A whole chunk, with its length and checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -145,3 +150,9 @@ def _inflated(data: bytes) -> bytes | None:
     except zlib.error:
         return None
     return out if decompressor.eof else None
+
+
+def essential(data: bytes) -> bytes:
+    """The PNG with nothing in it that a decoder of its first picture does not need: nothing else can disturb it."""
+    kept = [each for each in _chunks(Reader(data)) if each[0] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")]
+    return SIGNATURE + b"".join(chunk(*each) for each in kept)

@@ -41,11 +41,11 @@ def inspect_tiff(reader: Reader) -> Contents:
     reader = Reader(reader.data, "little" if reader.data[:2] == b"II" else "big")
     magic = reader.number(2, 2)
     if magic in (0x4F52, 0x5352):
-        return Contents("raw of a camera (ORF)", refusal="raw data of a camera's sensor")
+        return Contents("raw of a camera (ORF)", refusal="raw data of a camera's sensor, not yet a picture")
     if magic == 0x55:
-        return Contents("raw of a camera (RW2)", refusal="raw data of a camera's sensor")
+        return Contents("raw of a camera (RW2)", refusal="raw data of a camera's sensor, not yet a picture")
     if bytes(reader.data[8:10]) == b"CR":
-        return Contents("raw of a camera (CR2)", refusal="raw data of a camera's sensor")
+        return Contents("raw of a camera (CR2)", refusal="raw data of a camera's sensor, not yet a picture")
     big = magic == 43
     if magic not in (42, 43):
         raise DamagedError(f"version {magic}")
@@ -62,7 +62,7 @@ def inspect_tiff(reader: Reader) -> Contents:
         photometric = _number(reader, directory, 262, 1)
         if photometric in RAW_PHOTOMETRIC or DNG_VERSION in directory:
             kind = "DNG" if DNG_VERSION in first else "raw of a camera"
-            return Contents(kind, refusal="raw data of a camera's sensor")
+            return Contents(kind, refusal="raw data of a camera's sensor, not yet a picture")
     return _page(reader, first, [page for page in pages[1:] if not _reduced(reader, page)], subs)
 
 

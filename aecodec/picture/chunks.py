@@ -1,0 +1,66 @@
+"""A picture's chunks in an .aec file: everything but its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aecodec import container
+from aecodec.errors import FormatError
+from aecodec.picture import metadata
+from aecodec.picture.alpha import decode_alpha, encode_alpha
+from aecodec.picture.types import Picture, Samples
+
+EIGHT = 8
+DEPTHS = range(9, 17)
+
+
+def chunks_of(picture: Picture) -> dict[str, bytes]:
+    """The chunks of a file that holds this picture, by their types."""
+    named = {
+        container.DEPTH: bytes([picture.depth]) if picture.depth != EIGHT else None,
+        container.ALPHA: None if picture.alpha is None else encode_alpha(picture.alpha),
+        container.EXIF: picture.exif,
+        container.ICC: picture.icc,
+        container.XMP: picture.xmp,
+        **picture.more,
+    }
+    return {name: data for name, data in named.items() if data is not None}
+
+
+def depth_of(chunks: Mapping[str, bytes]) -> int:
+    """Bits of the samples. Raises FormatError if they are impossible."""
+    data = chunks.get(container.DEPTH)
+    if data is None:
+        return EIGHT
+    if len(data) != 1 or data[0] not in DEPTHS:
+        raise FormatError(
+            f"chunk {container.DEPTH} holds {data[:4].hex()}; expected one number, {DEPTHS[0]} to {DEPTHS[-1]}"
+        )
+    return data[0]
+
+
+def alpha_of(header: container.Header, chunks: Mapping[str, bytes]) -> Samples | None:
+    """The whole alpha plane, if the header promises one. Raises FormatError if it is missing, AecodecError if it is
+    damaged."""
+    if header.channels not in (2, 4):
+        return None
+    if container.ALPHA not in chunks:
+        raise FormatError("the header promises an alpha channel, but there is none")
+    depth = depth_of(chunks)
+    alpha = decode_alpha(chunks[container.ALPHA], header.width, header.height, depth)
+    if depth != EIGHT and int(alpha.max()) >= 2**depth:
+        raise FormatError(f"an alpha plane with values of more than {depth} bits")
+    return alpha
+
+
+def picture_of(colour: Samples, alpha: Samples | None, chunks: Mapping[str, bytes]) -> Picture:
+    """A decoded picture with what its file's chunks hold of it."""
+    return Picture(
+        colour,
+        alpha,
+        chunks.get(container.EXIF),
+        chunks.get(container.ICC),
+        chunks.get(container.XMP),
+        {name: data for name, data in chunks.items() if name in metadata.NAMES and name not in container.KNOWN_CHUNKS},
+        depth_of(chunks),
+    )

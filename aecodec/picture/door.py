@@ -1,0 +1,57 @@
+"""The one door to foreign decoders: a positive list of formats, and every exception of theirs a typed error."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from aecodec.errors import AecodecError, LimitError
+
+with suppress(ImportError):  # HEIC, where pillow-heif is installed; Pillow itself reads AVIF
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+# What Pillow may try: never PostScript, which it would hand to Ghostscript.
+FORMATS = (
+    *("AEC", "AVIF", "BMP", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA"),
+    *("TIFF", "WEBP"),
+)
+
+
+@contextmanager
+def foreign(what: str = "damaged picture") -> Iterator[None]:
+    """Makes whatever a foreign decoder or encoder raises an AecodecError that begins with `what`; errors of the system,
+    a lack of memory, and our own pass. What it warns of is about its own rules."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (AecodecError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise LimitError(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise AecodecError(f"{what} (no decoder knows it)") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise AecodecError(f"{what} ({reason_of(error)})") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what an exception says, or its name."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def open_image(source: BinaryIO | bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Opens a picture of these formats only. Call it within `foreign`."""
+    if not all(name in Image.OPEN for name in formats):
+        Image.init()  # Pillow loads most of its readers only when they are needed
+    known = [name for name in formats if name in Image.OPEN]
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=known)
