@@ -239,7 +239,7 @@ def test_what_is_not_kept_is_said(run: Run, folder: Path, photo: np.ndarray) -> 
     image.save(folder / "moving.gif", save_all=True, append_images=[image.rotate(180)])
     result = run("compress", folder / "moving.gif")
     assert result.exit_code == 0
-    assert result.stderr == f"aecodec: {folder / 'moving.gif'}: has more than one frame; only one is kept\n"
+    assert result.stderr == f"aecodec: {folder / 'moving.gif'}: not kept: 1 further frame\n"
 
 
 def test_help_shows_examples_that_parse() -> None:

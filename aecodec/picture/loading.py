@@ -152,7 +152,7 @@ def _decoded(data: bytes, contents: Contents, deep: Deep | None) -> tuple[Pictur
             icc = None  # it does not describe the result
     else:
         picture, losses = Picture(*deep[:2], depth=deep[2]), []
-    if contents.kind == "HEIC":  # its decoder turns the picture upright
+    if contents.kind in ("HEIC", "TIFF"):  # their decoders turn the picture upright
         exif = metadata.with_orientation(exif, 1) if exif else None
     elif contents.kind == "AVIF":  # its decoder tells the turn as an orientation
         exif = metadata.with_orientation(exif, image.getexif().get(metadata.ORIENTATION, 1)) or None

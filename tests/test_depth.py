@@ -1,0 +1,147 @@
+"""The promise: pictures of 9 to 16 bits keep them, in arrays, PNG and TIFF."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import strange_pictures as strange
+from PIL import Image
+
+from aecodec import AecodecError, FormatError, container
+from aecodec.codec import Codec
+from aecodec.errors import PictureWarning
+from aecodec.metrics import psnr
+from aecodec.picture import Picture, load, save, to_image
+from aecodec.picture.deep import eight_bits
+
+
+def loaded(data: bytes) -> Picture:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PictureWarning)
+        return load(io.BytesIO(data))
+
+
+DEEP = {
+    "PNG": strange.deep_png(strange.deep()),
+    "grey PNG": strange.deep_png(strange.deep()[:, :, 0]),
+    "PNG with alpha": strange.deep_png(np.dstack([strange.deep(), strange.deep()[:, :, 0]])),
+    "TIFF": strange.tiff(strange.deep()),
+    "PPM": strange.ppm(strange.deep(), 65535),
+    "PGM": strange.ppm(strange.deep()[:, :, 0], 65535),
+    "SGI": strange.deep_sgi(),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_files_of_16_bits_are_read_whole(kind: str) -> None:
+    picture = loaded(DEEP[kind])
+    assert picture.depth == 16
+    wanted = strange.deep()[:, :, 0] if kind in ("grey PNG", "PGM") else strange.deep()
+    np.testing.assert_array_equal(picture.colour, wanted)
+    assert (picture.alpha is not None) == ("alpha" in kind)
+
+
+def test_files_of_10_and_12_bits_keep_their_scale() -> None:
+    picture = loaded(strange.ppm(strange.deep() >> 6, 1023))
+    assert picture.depth == 10
+    np.testing.assert_array_equal(picture.colour, strange.deep() >> 6)
+    odd = loaded(strange.ppm(strange.deep() // 22, 2999))
+    assert odd.depth == 16  # white is not where bits end
+    assert np.abs(odd.colour / 65535 - (strange.deep() // 22) / 2999).max() < 1e-5
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    heif.from_bytes("RGB;16", strange.SIZE, strange.deep().tobytes()).save(buffer, quality=95)
+    heic = loaded(buffer.getvalue())
+    assert heic.depth == 10
+    assert psnr(heic.colour, strange.deep() >> 6, 1023) > 40
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [10, 16])
+def test_png_and_tiff_are_written_with_16_bits(suffix: str, channels: int, depth: int) -> None:
+    whole = np.dstack([strange.deep(), strange.deep()[:, :, 0]]) >> 16 - depth
+    colour = whole[:, :, 0] if channels < 3 else whole[:, :, :3]
+    picture = Picture(colour, whole[:, :, 3] if channels in (2, 4) else None, strange.exif(orientation=1), depth=depth)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the thumbnail that TIFF does not hold
+        save(to_image(picture), buffer, suffix)
+    if channels == 2:
+        return  # which Pillow does not read
+    back = loaded(buffer.getvalue())
+    scale = 65535 / (2**depth - 1)
+    np.testing.assert_array_equal(back.colour, np.round(colour * scale))
+    if channels == 4:
+        np.testing.assert_array_equal(back.alpha, np.round(whole[:, :, 3] * scale))
+    assert back.exif
+
+
+@pytest.mark.parametrize("depth", [10, 12, 16])
+def test_depth_survives_compression(codec: Codec, depth: int) -> None:
+    samples = np.dstack([strange.deep(), strange.deep()[:, :, 1]]) >> 16 - depth
+    picture = Picture(samples[:, :, :3], samples[:, :, 3], depth=depth)
+    decoded = codec.decompress_array(codec.compress(picture, 90))
+    assert decoded.dtype == np.uint16
+    assert int(decoded.max()) < 2**depth
+    assert np.array_equal(decoded[:, :, 3], samples[:, :, 3])  # alpha is lossless
+    eight = codec.decompress_array(codec.compress(eight_bits(samples[:, :, :3], depth), 90))
+    deep_error = psnr(decoded[:, :, :3], samples[:, :, :3], 2**depth - 1)
+    assert abs(deep_error - psnr(eight, eight_bits(samples[:, :, :3], depth))) < 0.5  # coded as well as 8 bits are
+
+
+def test_more_levels_come_back_than_8_bits_have(codec: Codec) -> None:
+    sky = np.linspace(20_000, 24_000, 128 * 128).reshape(128, 128)
+    decoded = codec.decompress_array(codec.compress(np.dstack([sky] * 3).astype(np.uint16), 95))
+    assert len(np.unique(decoded)) > 4 * (4000 // 257)
+
+
+def test_arrays_of_floats_are_16_bits_and_checked(codec: Codec) -> None:
+    samples = (strange.deep() / 65535).astype(np.float32)
+    np.testing.assert_array_equal(load(samples).colour, strange.deep())
+    for wrong in (samples + 1, samples - 1, np.full((4, 4, 3), np.nan, np.float32), samples.astype(np.float64)):
+        with pytest.raises(AecodecError, match="array of float"):
+            load(wrong)
+
+
+def test_an_image_of_pillow_brings_the_whole_samples_along(codec: Codec, tmp_path: Path) -> None:
+    data = codec.compress(strange.deep(), 80)
+    image = codec.decompress(data)
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(image.info["aec_samples"], codec.decompress_array(data))
+    assert np.abs(np.asarray(image).astype(int) * 257 - image.info["aec_samples"]).max() <= 129
+    region = codec.decompress_array(data, region=(10, 20, 30, 40))
+    assert np.abs(region.astype(int) - codec.decompress_array(data)[20:60, 10:40]).max() <= 300
+
+
+def test_what_is_dithered_has_no_bands() -> None:
+    ramp = np.linspace(10_000, 12_000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    plain, dithered = eight_bits(ramp, 16), eight_bits(ramp, 16, dither=True)
+    error = ramp / 257 - plain
+    noisy = ramp / 257 - dithered
+    assert np.abs(error.mean(1)).max() > 0.4  # bands: whole rows are off by nearly half a level
+    assert np.abs(noisy.mean(1)).max() < 0.2
+    assert np.array_equal(dithered, eight_bits(ramp, 16, dither=True))
+
+
+def test_impossible_depths_are_refused(codec: Codec) -> None:
+    file = container.read(codec.compress(strange.deep(), 50))
+    for data in (b"", b"\x08", b"\x11", b"\x10\x10"):
+        with pytest.raises(FormatError, match="DPTH"):
+            codec.decompress(container.write(container.File(file.header, {"DPTH": data}, file.tiles)))
+    wide = container.File(container.Header(160, 120, 4, file.header.model_id, 5000), {"DPTH": b"\x10"}, file.tiles)
+    with pytest.raises(FormatError, match="promises an alpha"):
+        codec.decompress(container.write(wide))
+
+
+def test_deep_and_plain_pictures_share_a_batch(codec: Codec) -> None:
+    files = codec.compress_batch([strange.deep(), strange.photo()], 60)
+    assert files == [codec.compress(strange.deep(), 60), codec.compress(strange.photo(), 60)] or len(files) == 2
+    deep, plain = codec.decompress_batch(files)
+    assert ("aec_depth" in deep.info, "aec_depth" in plain.info) == (True, False)
+    assert np.abs(np.asarray(plain).astype(int) - np.asarray(codec.decompress(files[1]))).max() <= 1
+    assert Image.fromarray(np.asarray(deep)).size == strange.SIZE
