@@ -104,12 +104,16 @@ class Aec2Family:
         return list(torch.cat([decoded.float(), features], 1))
 
     @torch.inference_mode()
-    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int) -> Pixels:
+    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
         states = torch.cat([gather(mosaic, STRIDE) for mosaic in mosaics])
         decoded, features = states.split([self.config.latent_channels, self.config.trunk_channels], 1)
         x = self.decoder.synthesis(decoded, features, quality - QUALITY_MIN, inside.in_units(STRIDE))
-        levels = x.div_(PIXEL_STEPS).round_().clamp_(0, 255).to(torch.uint8)
-        return pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy()
+        if depth == 8:
+            levels = x.div_(PIXEL_STEPS).round_().clamp_(0, 255).to(torch.uint8)
+            return pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy()
+        white = 2**depth - 1  # in doubles only the division rounds, as it does on every machine
+        levels = x.double().mul_(white).div_(255 * PIXEL_STEPS).round_().clamp_(0, white).to(torch.int32)
+        return pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy().astype(np.uint16)
 
     def lost(self, size: Size) -> Tensor:
         channels = self.config.latent_channels + self.config.trunk_channels
