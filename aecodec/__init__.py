@@ -4,47 +4,56 @@
 >>> data = aecodec.compress(numpy.zeros((48, 64, 3), numpy.uint8), quality=30)
 >>> aecodec.decompress(data).size
 (64, 48)
+
+`import aecodec.pillow` teaches Pillow to read and write .aec files. Importing this package imports nothing else.
 """
 
 from __future__ import annotations
 
-import importlib
 from functools import lru_cache
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aecodec.errors import AecodecError, FormatError, LimitError, ModelError
-from aecodec.pillow_plugin import register
-
 if TYPE_CHECKING:
-    from PIL import Image
+    from pathlib import Path
 
-    from aecodec.archive.reader import Archive
-    from aecodec.codec import Codec, Region
+    from PIL import Image
+    from typing_extensions import Unpack
+
+    from aecodec.archive import Archive
+    from aecodec.canvas import Region
+    from aecodec.codec import Codec
+    from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
+    from aecodec.options import EncodeArguments, EncodeOptions
     from aecodec.picture import Source
 
 __version__ = "0.1.0"
 __all__ = [
     "AecodecError",
     "Codec",
+    "EncodeOptions",
     "FormatError",
     "LimitError",
     "ModelError",
+    "PictureWarning",
     "compress",
     "decompress",
     "open_archive",
-    "register",
 ]
 
-register()  # Pillow looks for no plugins, so it has to be told
+_MODULES = {"Codec": "aecodec.codec", "EncodeOptions": "aecodec.options"}
+_MODULES |= dict.fromkeys(("AecodecError", "FormatError", "LimitError", "ModelError"), "aecodec.errors")
+_MODULES |= {"PictureWarning": "aecodec.errors"}
+_ROOMS = ("archive",)  # subpackages that people reach as attributes
 
 
-def compress(image: Source, quality: float | None = None, **wishes: Any) -> bytes:
+def compress(image: Source, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
     """A picture as the bytes of an .aec file, with the default model on the best device.
 
-    quality: 1..100, 50 if nothing else is asked for. wishes: bpp, size, psnr, min_psnr, effort. See `Codec.compress`.
+    quality: 1..100, 50 if nothing else is asked for. options: bpp, size, psnr, min_psnr, effort, tile. See
+    `Codec.compress` and `EncodeOptions`.
     """
-    return _default_codec().compress(image, quality, **wishes)
+    return _default_codec().compress(image, quality, **options)
 
 
 def decompress(data: bytes, region: Region | None = None) -> Image.Image:
@@ -54,7 +63,7 @@ def decompress(data: bytes, region: Region | None = None) -> Image.Image:
 
 def open_archive(path: str | Path, device: str = "auto", model: str | Path | None = None) -> Archive:
     """An archive, to be read as a mapping from names. See `archive.Archive`; `archive.create` makes one."""
-    from aecodec.archive.reader import Archive
+    from aecodec.archive import Archive
 
     return Archive(path, device, model)
 
@@ -67,11 +76,12 @@ def _default_codec() -> Codec:
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes a second to import; whoever only reads headers should not wait for it.
-    if name == "Codec":
-        from aecodec.codec import Codec
-
-        return Codec
-    if name == "archive":
-        return importlib.import_module("aecodec.archive")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"aecodec.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_ROOMS, "__version__"]

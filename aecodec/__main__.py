@@ -1,5 +1,5 @@
 """`python -m aecodec` is `aecodec`."""
 
-from aecodec.cli import main
+from aecodec.cli.process import run
 
-main(prog_name="aecodec")
+run()

@@ -113,8 +113,8 @@ class Codec:
         """What `compress` and `compress_batch` do, for options that are made already."""
         with session(self.threads):
             if options.needs_search:
-                return [self._meet(load(image), options) for image in images]
-            pictures = list(in_parallel([Job(1, partial(load, image)) for image in images]))
+                return [self._meet(load(image, self.pixel_limit), options) for image in images]
+            pictures = list(in_parallel([Job(1, partial(load, image, self.pixel_limit)) for image in images]))
             return self._write(pictures, self._analyses(pictures, options), options.first_quality, options)
 
     def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:

@@ -192,7 +192,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     import aecodec.codec
-    from aecodec.cli.app import keep_freed_memory
+    from aecodec.cli.process import keep_freed_memory
 
     keep_freed_memory()  # as the commands do
     imported = time.perf_counter()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import aecodec
+import aecodec.pillow
 from aecodec import AecodecError
 from aecodec.codec import Codec
 
@@ -19,9 +20,9 @@ iio = pytest.importorskip("imageio.v3")
 @pytest.fixture(autouse=True)
 def small_model_everywhere(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(aecodec, "_default_codec", lambda: codec)
-    aecodec.register(codec)
+    aecodec.pillow.register(codec)
     yield
-    aecodec.register()
+    aecodec.pillow.register()
 
 
 def test_imageio_reads_and_writes_through_pillow(codec: Codec, photo: np.ndarray, tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_imageio_reads_and_writes_through_pillow(codec: Codec, photo: np.ndarray
 
 @pytest.mark.parametrize("shape", [(96, 144, 3), (1, 96, 144, 3), (96, 144), (1, 1, 96, 144), (96, 144, 1)])
 def test_numcodecs_codes_chunks_of_image_arrays(codec: Codec, photo: np.ndarray, shape: tuple[int, ...]) -> None:
-    from aecodec.numcodecs_codec import Aec
+    from aecodec.plugins.numcodecs import Aec
 
     numcodecs.register_codec(Aec)  # an installed aecodec has an entry point for it
     chunk = (photo if shape[-1] == 3 else photo[:, :, 0]).reshape(shape)
@@ -49,7 +50,7 @@ def test_numcodecs_codes_chunks_of_image_arrays(codec: Codec, photo: np.ndarray,
 
 
 def test_chunks_that_are_no_single_picture_are_refused(photo: np.ndarray) -> None:
-    from aecodec.numcodecs_codec import Aec
+    from aecodec.plugins.numcodecs import Aec
 
     for chunk in (photo.ravel(), np.stack([photo, photo]), photo.astype(np.float32)):
         with pytest.raises(AecodecError):

@@ -1,4 +1,4 @@
-"""The promise: after `import aecodec`, Pillow treats .aec files as it treats its own formats."""
+"""The promise: after `import aecodec.pillow`, Pillow treats .aec files as it treats its own formats."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-import aecodec
+import aecodec.pillow
 from aecodec import container, metrics
 from aecodec.codec import Codec
 
 
 @pytest.fixture(autouse=True)
 def registered(codec: Codec) -> Iterator[None]:
-    aecodec.register(codec)
+    aecodec.pillow.register(codec)
     yield
-    aecodec.register()
+    aecodec.pillow.register()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_open_and_save(codec: Codec, file: Path, photo: np.ndarray) -> None:
 
 def test_size_mode_and_metadata_need_neither_torch_nor_numpy(file: Path) -> None:
     code = f"""
-import sys, aecodec
+import sys, aecodec.pillow
 from PIL import Image
 image = Image.open({str(file)!r})
 assert (image.mode, image.size, image.getexif()[0x0112], len(image.info["xmp"])) == ("RGB", (144, 96), 6, 12)

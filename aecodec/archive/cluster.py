@@ -8,8 +8,15 @@ from aecodec.archive.flow import Report
 from aecodec.archive.manifest import FAILED
 from aecodec.archive.writer import Settings, Shard, make_shard
 from aecodec.errors import AecodecError
+from aecodec.picture import register_heif
 
 RETRIES = 3  # of a shard that failed on a cluster
+
+
+def _make_shard(shard: Shard, settings: Settings) -> Report:
+    """In a process of Ray's, which has to be taught HEIC as the command's own."""
+    register_heif()
+    return make_shard(shard, settings)
 
 
 def make_shards(
@@ -26,7 +33,7 @@ def make_shards(
         ray.init(**options, log_to_driver=False)
     try:
         resources = ray.cluster_resources()
-        task = ray.remote(make_shard).options(
+        task = ray.remote(_make_shard).options(
             num_cpus=min(settings.workers, int(resources["CPU"])),
             num_gpus=1 if settings.device != "cpu" and resources.get("GPU") else 0,
             max_retries=RETRIES,

@@ -16,9 +16,10 @@ from aecodec.archive.flow import reason_of
 from aecodec.archive.manifest import FAILED, FOLDER, ORIGINAL, OTHER, PICTURE, SKIPPED, Record
 from aecodec.archive.reader import CHUNK
 from aecodec.archive.storage import Entry, Folder
-from aecodec.container import DEFAULT_PIXEL_LIMIT
+from aecodec.container import DEFAULT_PIXEL_LIMIT, MAGIC, read_header
 from aecodec.errors import AecodecError
 from aecodec.picture import Picture
+from aecodec.picture.door import open_image
 
 OTHERS = {"keep": OTHER, "skip": SKIPPED, "fail": FAILED}  # what becomes of files that are not pictures
 STREAMED = 2**26  # bytes from which a file that is not compressed is copied piece by piece
@@ -70,13 +71,16 @@ def _check_unchanged(source: Folder, entry: Entry, read: int | None) -> None:
 def _look(file: BinaryIO) -> tuple[str, int, int, str]:
     """(kind, width, height, why it is not compressed) by the header of a file."""
     try:
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(0)
+            header = read_header(file.read(), DEFAULT_PIXEL_LIMIT)
+            return ORIGINAL, header.width, header.height, "an .aec file already"
+        file.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file)
+            image = open_image(file)
         width, height = image.size
-        if image.format == "AEC":  # aecodec has taught Pillow to read it
-            reason = "an .aec file already"
-        elif getattr(image, "is_animated", False):
+        if getattr(image, "is_animated", False):
             reason = "several frames"
         elif ";16" in str(image.tile) or image.mode not in WHOLE_MODES:  # 16-bit RGB calls itself RGB
             reason = f"more than 8 bits, or not RGB or grey ({image.mode})"

@@ -1,5 +1,55 @@
 """The command line: translates arguments into calls of the library and results into lines of text."""
 
-from aecodec.cli.app import main
+from __future__ import annotations
 
-__all__ = ["main"]
+from importlib import import_module
+from typing import Any
+
+import click
+
+import aecodec
+from aecodec.cli.options import examples
+from aecodec.cli.output import ending
+
+# Where each command is; a module is imported when its command is named or listed.
+COMMANDS = {
+    "compress": "aecodec.cli.coding:compress",
+    "decompress": "aecodec.cli.coding:decompress",
+    "info": "aecodec.cli.inspecting:info",
+    "compare": "aecodec.cli.inspecting:compare",
+    "archive": "aecodec.cli.archive:archive",
+    "benchmark": "aecodec.benchmark.command:benchmark",
+    "train": "aecodec.cli.training:train",
+    "export": "aecodec.cli.training:export",
+}
+
+
+class _Commands(click.Group):
+    """The commands of `COMMANDS`, and how they end."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def invoke(self, context: click.Context) -> Any:
+        return ending(lambda: super(_Commands, self).invoke(context))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "aecodec compress photo.jpg                  photo.aec beside it",
+        "aecodec decompress photo.aec -o photo.png   and back",
+        "aecodec compress --help                     more about a command",
+    ),
+)
+@click.version_option(aecodec.__version__)
+def main() -> None:
+    """Learned image compression: small files that decode to the same symbols on every machine."""

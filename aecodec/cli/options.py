@@ -1,18 +1,91 @@
-"""Options that several commands have. Nothing here imports torch: `aecodec --help` stays fast."""
+"""Options that several commands have, and how what people write becomes values."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import Any
+
 import click
 
-from aecodec.options import DEFAULT_EFFORT
+from aecodec.errors import AecodecError
+from aecodec.options import EncodeOptions
+
+Command = Callable[..., Any]
+Decorator = Callable[[Any], Any]
 
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True)
 MODEL = click.option("--model", metavar="NAME|FILE", help="A released model or a weights file.")
-EFFORT = click.option(
-    "--effort",
-    type=click.IntRange(0, 100),
-    default=DEFAULT_EFFORT,
-    show_default=True,
-    help="Steps of a search for smaller files; 0 is fastest.",
-)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+THREADS = click.option("--threads", type=click.IntRange(1), metavar="N", help="Of the CPU; default: all.")
+
+
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator, in this order."""
+
+    def apply(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+def encode_options(*names: str) -> Decorator:
+    """The fields of `EncodeOptions` as options, those of these names or all; `take_options` makes them one."""
+    chosen = [field for field in fields(EncodeOptions) if not names or field.name in names]
+    return together(*(_option(field) for field in chosen))
+
+
+def take_options(values: dict[str, Any]) -> EncodeOptions:
+    """Takes the options of `encode_options` out of a command's. Raises click.UsageError if they make no sense."""
+    names = [field.name for field in fields(EncodeOptions) if field.name in values]
+    try:
+        return EncodeOptions.parse({name: values.pop(name) for name in names})
+    except AecodecError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _option(field: Field[Any]) -> Decorator:
+    name, told = "--" + field.name.replace("_", "-"), field.metadata
+    return click.option(
+        *told["flags"],
+        name,
+        type=_Written(told["metavar"], told["parse"]),
+        default=field.default,
+        show_default=field.default is not None,
+        metavar=told["metavar"],
+        help=told["help"],
+    )
+
+
+class _Written(click.ParamType):
+    """A value as people write it."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]):
+        self.name, self._parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value  # the default
+        try:
+            return self._parse(value)
+        except (AecodecError, ValueError) as error:
+            self.fail(str(error) if isinstance(error, AecodecError) else f"{value!r} is no number", param, context)
+
+
+class Region(click.ParamType):
+    """X,Y,W,H in pixels."""
+
+    name = "region"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
+        parts = str(value).split(",")
+        if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} is no region; write X,Y,W,H in pixels", param, context)
+        return tuple(int(part) for part in parts)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

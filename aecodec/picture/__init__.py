@@ -1,6 +1,7 @@
 """Pictures as people have them: Pillow images, arrays and files to samples with metadata, and back."""
 
 from aecodec.picture.chunks import alpha_of, chunks_of, depth_of, picture_of
+from aecodec.picture.door import register_heif
 from aecodec.picture.loading import load, read
 from aecodec.picture.saving import format_of, save, to_image
 from aecodec.picture.types import Picture, Pixels, Samples, Source
@@ -17,6 +18,7 @@ __all__ = [
     "load",
     "picture_of",
     "read",
+    "register_heif",
     "save",
     "to_image",
 ]

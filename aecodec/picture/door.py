@@ -5,17 +5,13 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError
 
 from aecodec.errors import AecodecError, LimitError
-
-with suppress(ImportError):  # HEIC, where pillow-heif is installed; Pillow itself reads AVIF
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
 
 # What Pillow may try: never PostScript, which it would hand to Ghostscript.
 FORMATS = (
@@ -54,4 +50,26 @@ def open_image(source: BinaryIO | bytes, formats: tuple[str, ...] = FORMATS) -> 
     if not all(name in Image.OPEN for name in formats):
         Image.init()  # Pillow loads most of its readers only when they are needed
     known = [name for name in formats if name in Image.OPEN]
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=known)
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        return Image.open(file, formats=known)
+    except UnidentifiedImageError:
+        if "HEIF" in known or "HEIF" not in formats or not can_open_heif():
+            raise
+    import pillow_heif
+
+    file.seek(0)
+    return cast(Image.Image, pillow_heif.HeifImageFile(file))  # without teaching it to all of the process
+
+
+def can_open_heif() -> bool:
+    """Whether pillow-heif is installed; Pillow itself reads AVIF, but no HEIC."""
+    return find_spec("pillow_heif") is not None
+
+
+def register_heif() -> None:
+    """Teaches Pillow to read and write HEIC, in all of the process, where pillow-heif is installed."""
+    if can_open_heif():
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()

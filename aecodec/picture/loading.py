@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from aecodec.container import MAGIC
+from aecodec.container import MAGIC, check_limit
 from aecodec.errors import AecodecError, PictureWarning
 from aecodec.picture import metadata
 from aecodec.picture.alpha import fill_hidden
 from aecodec.picture.deep import Deep, deep_samples
-from aecodec.picture.door import foreign, open_image
+from aecodec.picture.door import can_open_heif, foreign, open_image
 from aecodec.picture.inspect import Contents, inspect, jpeg, png
 from aecodec.picture.types import Picture, Pixels, Samples, Source
 
@@ -26,20 +26,21 @@ SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
-def load(source: Source) -> Picture:
+def load(source: Source, pixel_limit: int | None = None) -> Picture:
     """Reads a picture from a file name, an open binary file, a Pillow image or an array; one that is read passes.
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, or float32 from 0 to 1, which become 16 bits.
     What happens to each kind of picture is in docs/pictures.md; a PictureWarning names, in one line, what of a file is
     not held. The EXIF orientation stays in the metadata, pixels are not turned.
-    Raises AecodecError if the source is not one plain picture or is damaged, LimitError if Pillow holds it for a
-    decompression bomb, OSError if it cannot be read.
+    pixel_limit: of files, checked before any pixel is decoded.
+    Raises AecodecError if the source is not one plain picture or is damaged, LimitError if it has more pixels than the
+    limit or Pillow holds it for a decompression bomb, OSError if it cannot be read.
     """
     if isinstance(source, Picture):
         return source
     if isinstance(source, np.ndarray):
         return fill_hidden(_from_array(source))
-    found = read(source)
+    found = read(source, pixel_limit)
     phrases = [f"not kept: {', '.join(found.losses)}"] if found.losses else []
     phrases += [f"kept as it is: {', '.join(found.oddities)}"] if found.oddities else []
     if phrases:
@@ -55,7 +56,7 @@ class Found(NamedTuple):
     oddities: list[str]
 
 
-def read(source: str | Path | BinaryIO | Image.Image) -> Found:
+def read(source: str | Path | BinaryIO | Image.Image, pixel_limit: int | None = None) -> Found:
     """What `load` does, without warnings."""
     oddities: list[str] = []
     if isinstance(source, Image.Image):
@@ -64,7 +65,7 @@ def read(source: str | Path | BinaryIO | Image.Image) -> Found:
         if getattr(source, "is_animated", False):
             losses.insert(0, "further frames")
     else:
-        picture, losses, oddities = _from_file(source)
+        picture, losses, oddities = _from_file(source, pixel_limit)
     if picture.exif and not metadata.is_readable(picture.exif):
         oddities.append("EXIF that cannot be read")
     return Found(fill_hidden(picture), losses, oddities)
@@ -91,7 +92,7 @@ def _from_array(array: npt.NDArray[np.generic]) -> Picture:
     raise AecodecError(f"array of shape {array.shape}; expected 1, 3 or 4 channels")
 
 
-def _from_file(source: str | Path | BinaryIO) -> Found:
+def _from_file(source: str | Path | BinaryIO, pixel_limit: int | None) -> Found:
     if isinstance(source, (str, Path)):
         data = Path(source).read_bytes()
     else:
@@ -99,6 +100,8 @@ def _from_file(source: str | Path | BinaryIO) -> Found:
             source.seek(0)  # as Pillow does
         data = source.read()
     if data.startswith(MAGIC):
+        if "AEC" not in Image.OPEN:
+            raise AecodecError("an .aec file already; after `import aecodec.pillow` it is read as a picture")
         with foreign():
             return Found(*_from_aec(open_image(data, ("AEC",))), [])
     contents = inspect(data)
@@ -107,13 +110,16 @@ def _from_file(source: str | Path | BinaryIO) -> Found:
             contents.refusal if contents.kind in contents.refusal else f"{contents.kind}: {contents.refusal}"
         )
     with foreign():
-        if contents.kind == "HEIC" and not _can_open("HEIF"):
+        if contents.kind == "HEIC" and not can_open_heif():
             raise AecodecError("HEIC needs pip install pillow-heif")
+        image = _opened(data, contents)
+        if pixel_limit is not None:
+            check_limit(image.width, image.height, pixel_limit)
         losses = list(contents.losses)
         deep = deep_samples(data, contents)
         if deep is not None:
             losses = [loss for loss in losses if loss != contents.depth_phrase]
-        picture, more_losses = _decoded(data, contents, deep)
+        picture, more_losses = _decoded(image, contents, deep)
     losses += [loss for loss in more_losses if loss not in losses]
     return Found(picture, losses, list(contents.oddities))
 
@@ -128,19 +134,17 @@ def _from_aec(image: Image.Image) -> tuple[Picture, list[str]]:
     return picture, losses
 
 
-def _can_open(kind: str) -> bool:
-    Image.init()
-    return kind in Image.OPEN
-
-
-def _decoded(data: bytes, contents: Contents, deep: Deep | None) -> tuple[Picture, list[str]]:
-    """The picture in a file by what `inspect` says of it: Pillow gives the samples, the file its metadata."""
+def _opened(data: bytes, contents: Contents) -> Image.Image:
     essential = data
     if contents.kind == "PNG":
         essential = png.essential(data)  # else long texts or a broken profile are errors
     elif contents.kind == "JPEG":
         essential = _with_end(data, contents)
-    image = open_image(essential)
+    return open_image(essential)
+
+
+def _decoded(image: Image.Image, contents: Contents, deep: Deep | None) -> tuple[Picture, list[str]]:
+    """The picture in a file by what `inspect` says of it: Pillow gives the samples, the file its metadata."""
     exif = contents.part("EXIF")
     if contents.kind == "TIFF":
         exif = metadata.exif_of_image(image)

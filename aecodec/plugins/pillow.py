@@ -1,4 +1,4 @@
-"""Pillow reads and writes .aec files: Image.open("x.aec"), image.save("x.aec", psnr=38).
+"""Pillow reads and writes .aec files, after `import aecodec.pillow`: Image.open("x.aec"), image.save("x.aec", psnr=38).
 
 Opening reads and verifies the file, but neither torch nor the network is loaded before pixels are asked for.
 """
@@ -6,28 +6,29 @@ Opening reads and verifies the file, but neither torch nor the network is loaded
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
 from aecodec import container
 from aecodec.errors import AecodecError
+from aecodec.options import EncodeOptions
 
 if TYPE_CHECKING:
     from aecodec.codec import Codec
 
 FORMAT = "AEC"
-WISHES = ("quality", "bpp", "size", "psnr", "min_psnr", "effort")  # options of `save`, as of `Codec.compress`
+OPTIONS = tuple(field.name for field in fields(EncodeOptions))  # of `save`; Pillow may be given others, too
 METADATA = {"exif": container.EXIF, "icc_profile": container.ICC, "xmp": container.XMP}  # in Pillow's `info`
 
 _registered: Codec | None = None
 
 
 def register(codec: Codec | None = None) -> None:
-    """Makes Pillow read and write .aec files; `import aecodec` does so with the default model on the best device.
+    """Makes Pillow read and write .aec files; `import aecodec.pillow` does so.
 
-    codec: what pixels are coded with from now on. None: the default.
+    codec: what pixels are coded with from now on. None: the default model on the best device.
     """
     global _registered
     _registered = codec
@@ -91,7 +92,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             metadata[field] = value or None
     try:
         picture = replace(load(image), **metadata)
-        data = _codec().compress(picture, **{name: options[name] for name in WISHES if name in options})
+        wanted = EncodeOptions.parse({name: options[name] for name in OPTIONS if name in options})
+        (data,) = _codec().encode([picture], wanted)
     except AecodecError as error:
         raise OSError(f"cannot be written as {FORMAT}: {error}") from error
     file.write(data)

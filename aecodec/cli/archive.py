@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-import json
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from aecodec.archive.manifest import PICTURE
 from aecodec.archive.reader import Archive
-from aecodec.cli.options import AS_JSON, DEVICE, EFFORT, MODEL
-from aecodec.errors import AecodecError
+from aecodec.cli import output, process
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, encode_options, together
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
 
-LOG_EVERY = 10.0  # seconds between lines of progress where there is no terminal
-
-T = TypeVar("T")
+CONTINUES = "what is finished stays, the same command continues"
 
 
 @click.group()
@@ -31,27 +26,16 @@ def archive() -> None:
     """Archive whole photo collections; SRC, DEST and ARCHIVE may be URLs as s3://bucket/folder."""
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def apply(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return apply
-
-
-CODEC = _options(
+CODEC = together(
     DEVICE,
     MODEL,
     click.option("--workers", type=click.IntRange(1), help="Threads that read, decode and write files."),
     AS_JSON,
 )
-CREATION = _options(
-    click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100, 50 if nothing else is asked for."),
-    click.option("--bpp", type=float, help="Bits per pixel of every picture, at most."),
-    click.option("--psnr", type=float, metavar="DB", help="PSNR of every picture, at least."),
+CREATION = together(
+    encode_options("quality", "bpp", "psnr"),
     click.option("--min-psnr", type=float, metavar="DB", help="Keep pictures that would be worse as they are."),
-    EFFORT,
+    encode_options("effort"),
     click.option(
         "--others",
         default="keep",
@@ -91,12 +75,13 @@ def _make(verb: str, source: str, destination: str, as_json: bool, shard_size: f
     def work() -> Report:
         from aecodec import archive as library
 
-        with _Progress() as progress:
+        with output.Progress() as bar:
             make = getattr(library, verb)
+            progress = partial(_progress, bar)
             report: Report = make(source, destination, shard_size=shard_size * 1e6, progress=progress, **options)
             return report
 
-    _finish(_or_complain(work), as_json)
+    _finish(_run(work), as_json)
 
 
 @archive.command(name="list")
@@ -105,11 +90,11 @@ def _make(verb: str, source: str, destination: str, as_json: bool, shard_size: f
 @AS_JSON
 def list_(path: str, pattern: str, as_json: bool) -> None:
     """List the files in an archive whose names match PATTERN."""
-    opened = _or_complain(lambda: Archive(path))
+    opened = output.or_fail(lambda: Archive(path), CONTINUES)
     names = sorted(name for name in opened if fnmatch.fnmatchcase(name, pattern))
     records = [opened[name].record for name in names]
     if as_json:
-        click.echo(json.dumps([asdict(record) for record in records], indent=2, ensure_ascii=False))
+        click.echo(output.as_json([asdict(record) for record in records]))
         return
     for record in records:
         facts = f"{record.kind:9}{record.bytes:>12,} {record.stored:>12,}"
@@ -123,7 +108,7 @@ def list_(path: str, pattern: str, as_json: bool) -> None:
 @AS_JSON
 def info(path: str, as_json: bool) -> None:
     """Sum up what is in an archive."""
-    opened = _or_complain(lambda: Archive(path))
+    opened = output.or_fail(lambda: Archive(path), CONTINUES)
     records = [item.record for item in opened.values()]
     pictures = [record for record in records if record.kind == PICTURE]
     pixels = sum(record.width * record.height for record in pictures)
@@ -145,33 +130,29 @@ def info(path: str, as_json: bool) -> None:
             "psnr_mean": round(sum(record.psnr for record in pictures) / len(pictures), 3),
             "psnr_min": min(record.psnr for record in pictures),
         }
-    if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-    else:
-        for name, value in facts.items():
-            click.echo(f"{name:13} {value}")
+    output.show(facts, as_json, column=13)
 
 
 @archive.command()
 @click.argument("path", metavar="ARCHIVE")
 @click.argument("pattern", default="*")
-@click.option("-o", "--output", required=True, metavar="DIR", help="Folder to write to.")
+@click.option("-o", "--output", "target", required=True, metavar="DIR", help="Folder to write to.")
 @click.option("--as", "suffix", default=".png", show_default=True, metavar="SUFFIX", help="Or .webp, .jpg, .aec ...")
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
 @CODEC
 def extract(
-    path: str, pattern: str, output: str, suffix: str, device: str, model: str | None, as_json: bool, **options: Any
+    path: str, pattern: str, target: str, suffix: str, device: str, model: str | None, as_json: bool, **options: Any
 ) -> None:
     """Write the files whose names match PATTERN to a folder: pictures decoded, other files as they were."""
 
     def work() -> Report:
         from aecodec import archive as library
 
-        with _Progress() as progress:
+        with output.Progress() as bar:
             opened = Archive(path, device, model)
-            return library.extract(opened, output, pattern, suffix=suffix, progress=progress, **options)
+            return library.extract(opened, target, pattern, suffix=suffix, progress=partial(_progress, bar), **options)
 
-    _finish(_or_complain(work), as_json)
+    _finish(_run(work), as_json)
 
 
 @archive.command()
@@ -185,36 +166,19 @@ def verify(path: str, as_json: bool, **options: Any) -> None:
     def work() -> Report:
         from aecodec import archive as library
 
-        with _Progress() as progress:
-            return library.verify(path, progress=progress, **options)
+        with output.Progress() as bar:
+            return library.verify(path, progress=partial(_progress, bar), **options)
 
-    _finish(_or_complain(work), as_json)
+    _finish(_run(work), as_json)
 
 
-class _Progress:
-    """A bar on a terminal, elsewhere a line now and then; on standard error."""
+def _run(work: Callable[[], Report]) -> Report:
+    process.prepare_pillow()
+    return output.or_fail(work, CONTINUES)
 
-    def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-        self._said = time.monotonic()
 
-    def __enter__(self) -> Callable[[Report], None]:
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _show(self, report: Report) -> None:
-        if sys.stderr.isatty():
-            if self._bar is None:
-                self._bar = tqdm(total=report.bytes_total, unit="B", unit_scale=True)
-            self._bar.update(report.bytes_in - self._bar.n)
-            self._bar.set_postfix_str(_speed(report), refresh=False)
-        elif time.monotonic() - self._said > LOG_EVERY:
-            self._said = time.monotonic()
-            left = (report.bytes_total - report.bytes_in) * report.seconds / max(report.bytes_in, 1)
-            click.echo(f"{_speed(report)}, {left:.0f} s left", err=True)
+def _progress(bar: output.Progress, report: Report) -> None:
+    bar.update(report.bytes_in, report.bytes_total, report.seconds, _speed(report))
 
 
 def _speed(report: Report) -> str:
@@ -227,24 +191,12 @@ def _amounts(report: Report) -> str:
     return f"{report.bytes_in / 1e6:.1f} MB -> {report.bytes_out / 1e6:.1f} MB ({ratio:.2f}:1)"
 
 
-def _or_complain(work: Callable[[], T]) -> T:
-    """The result of the work, or a line of text and exit code 1."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        click.echo("aecodec: interrupted; what is finished stays, the same command continues", err=True)
-        raise SystemExit(130) from None
-    except (AecodecError, OSError) as error:
-        click.echo(f"aecodec: {error}", err=True)
-        raise SystemExit(1) from error
-
-
 def _finish(report: Report, as_json: bool) -> None:
     """Says what was done. Exits with 1 if there were problems."""
     for name, reason in report.problems:
         click.echo(f"aecodec: {name}: {reason}", err=True)
     if as_json:
-        click.echo(json.dumps(vars(report), indent=2, ensure_ascii=False))
+        click.echo(output.as_json(vars(report)))
     else:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(report.counts.items()))
         click.echo(f"{counts or 'nothing'}; {_amounts(report)}, {report.seconds:.1f} s")

@@ -1,0 +1,190 @@
+"""`aecodec compress` and `aecodec decompress`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aecodec import container, files
+from aecodec.cli import output, process
+from aecodec.cli.options import DEVICE, MODEL, THREADS, Region, encode_options, examples, take_options, together
+from aecodec.errors import AecodecError, FormatError, PictureWarning
+from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
+
+if TYPE_CHECKING:
+    from aecodec.codec import Codec
+
+PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
+FILE_OPTIONS = together(
+    click.option("-o", "--output", "target", metavar="FILE|DIR", help="Where results go; default: beside the inputs."),
+    click.option("-r", "--recursive", is_flag=True, help="Go through folders."),
+    click.option("-f", "--force", is_flag=True, help="Overwrite existing files."),
+    DEVICE,
+    MODEL,
+    THREADS,
+    click.option(
+        "--pixel-limit",
+        default=container.DEFAULT_PIXEL_LIMIT,
+        type=click.IntRange(1),
+        show_default=True,
+        metavar="PIXELS",
+        help="Refuse larger pictures.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object per file."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
+)
+
+
+@click.command(
+    epilog=examples(
+        "aecodec compress photo.jpg                         photo.aec beside it",
+        "aecodec compress -q 80 *.png -o out/               several files into a folder",
+        "aecodec compress -r holiday -o holiday-aec/        a folder with its tree",
+        "aecodec compress --size 200kB photo.jpg            at most so large",
+        "aecodec compress --psnr 38 photo.jpg               at least so faithful",
+        "aecodec compress --bpp 0.5 --min-psnr 32 *.png     small, but none too bad",
+        "aecodec compress --effort 8 photo.jpg              smaller still, in eight times the time; 0: fastest",
+        "aecodec compress - < photo.png > photo.aec         in a pipe",
+    )
+)
+@click.argument("photos", nargs=-1, required=True, type=PATH)
+@encode_options()
+@FILE_OPTIONS
+def compress(photos: Sequence[Path], **options: Any) -> None:
+    """Compress photographs to .aec files ("-" is standard input). The originals stay."""
+    wanted = take_options(options)
+
+    def one(codec: Codec, job: Job) -> dict[str, Any]:
+        source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
+        before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
+        (data,) = codec.encode([source], wanted)
+        _write(job, lambda file: file.write(data))
+        return {"bytes_in": before, "bytes_out": len(data), **header_facts(data)}
+
+    _run(photos, ".aec", PICTURE_SUFFIXES, one, **options)
+
+
+@click.command(
+    epilog=examples(
+        "aecodec decompress photo.aec                               photo.png beside it",
+        "aecodec decompress photo.aec -o photo.jpg                  the suffix decides the format",
+        "aecodec decompress -r holiday-aec -o holiday/              a folder with its tree",
+        "aecodec decompress --region 0,0,512,512 map.aec -o a.png   only a part",
+    )
+)
+@click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@click.option("--region", type=Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
+@click.option("--salvage", is_flag=True, help="Of a damaged file, write what is intact and say what is lost (exit 1).")
+@FILE_OPTIONS
+def decompress(
+    archives: Sequence[Path], region: tuple[int, int, int, int] | None, salvage: bool, **options: Any
+) -> None:
+    """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
+    from aecodec import picture
+
+    def one(codec: Codec, job: Job) -> dict[str, Any]:
+        data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
+        suffix = ".png" if job.target == STANDARD else job.target.suffix
+        picture.format_of(suffix)  # before the work, not after it
+        image, damage = codec.salvage(data, region) if salvage else (codec.decompress(data, region), [])
+        after = _write(job, lambda file: picture.save(image, file, suffix))
+        if damage:
+            raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
+        return {"bytes_in": len(data), "bytes_out": after, **header_facts(data)}
+
+    _run(archives, ".png", [".aec"], one, **options)
+
+
+def header_facts(data: bytes) -> dict[str, Any]:
+    """What the header of an .aec file says."""
+    header = container.read_header(data, pixel_limit=sys.maxsize)
+    bpp = round(8 * len(data) / (header.width * header.height), 4)
+    return {"width": header.width, "height": header.height, "bpp": bpp, "quality": header.quality / 100}
+
+
+def _run(
+    inputs: Sequence[Path],
+    suffix: str,
+    found_in_folders: Sequence[str] | frozenset[str],
+    one: Callable[[Codec, Job], dict[str, Any]],
+    *,
+    target: str | None,
+    recursive: bool,
+    force: bool,
+    device: str,
+    model: str | None,
+    threads: int | None,
+    pixel_limit: int,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
+    try:
+        jobs = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
+        codec = None
+        if any(not job.problem for job in jobs):
+            from aecodec.codec import Codec
+
+            process.prepare_pillow()
+            codec = Codec(device, model, pixel_limit, threads)
+    except AecodecError as error:
+        raise output.Failed(error) from error
+    # Results on standard output leave no room for messages there.
+    quiet_output = any(job.target == STANDARD for job in jobs)
+    failed = 0
+    for job in output.each(jobs):
+        started = time.monotonic()
+        try:
+            if job.problem:
+                raise AecodecError(job.problem)
+            assert codec is not None  # there is a job without a problem
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", PictureWarning)
+                facts = one(codec, job)
+        except BrokenPipeError:
+            raise  # nobody reads the output: no job has a purpose any more
+        except (AecodecError, OSError, MemoryError) as error:
+            failed += 1
+            output.line(output.message(job.source, error), err=True)
+            continue
+        seconds = time.monotonic() - started
+        for warning in caught:
+            output.line(f"aecodec: {job.source}: {warning.message}", err=True)
+        if as_json:
+            names = {"source": str(job.source), "target": str(job.target)}
+            said = output.as_json({**names, **facts, "seconds": round(seconds, 3), "model": codec.model.name}, None)
+        else:
+            said = (
+                f"{job.source} -> {job.target}  {output.size(facts['bytes_in'])} -> {output.size(facts['bytes_out'])}  "
+                f"{facts['width']}x{facts['height']}  {facts['bpp']:.3f} bpp  quality {facts['quality']:g}  "
+                f"{seconds:.2f} s"
+            )
+        if verbose and not as_json:
+            said += f"  model {codec.model.name} on {codec.device}"
+        output.line(said, err=quiet_output)
+    if failed and len(jobs) > 1:
+        output.line(f"{failed} of {len(jobs)} failed", err=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def _write(job: Job, write: Callable[[Any], object]) -> int:
+    """Writes a result whole or not at all, with the time of its source. Returns its size in bytes."""
+    if job.target == STANDARD:
+        buffer = io.BytesIO()
+        write(buffer)
+        output.write_standard(buffer.getbuffer())
+        return buffer.getbuffer().nbytes
+    size = files.write_atomically(job.target, write)
+    if job.source != STANDARD:
+        status = job.source.stat()
+        os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return size

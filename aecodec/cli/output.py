@@ -1,0 +1,168 @@
+"""What commands say and how they end: results, errors, progress, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from aecodec.cli import process
+from aecodec.errors import AecodecError, LimitError, ModelError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+INTERRUPTED = 128  # + the number of the signal
+BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
+LOG_EVERY = 10.0  # seconds between lines of progress where there is no terminal
+
+T = TypeVar("T")
+
+
+class Failed(SystemExit):
+    """Ends a command with exit code 1 after a line that says why."""
+
+    def __init__(self, error: BaseException, path: Path | str | None = None):
+        # An error about a model or another file names that file itself.
+        click.echo(message(None if isinstance(error, ModelError) else path, error), err=True)
+        super().__init__(1)
+
+
+class Stopped(SystemExit):
+    """Ends a command after a signal. note: what becomes of its work."""
+
+    def __init__(self, note: str):
+        click.echo(f"aecodec: interrupted ({process.received.name}); {note}", err=True)
+        super().__init__(INTERRUPTED + process.received)
+
+
+def ending(work: Callable[[], T]) -> T:
+    """The result of a command's work. What it raises ends it as a shell expects, with one line of explanation: 130
+    after SIGINT, 143 after SIGTERM, 141 and silence if nobody reads the output any more."""
+    try:
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise Stopped("nothing is half-written") from None
+    except BrokenPipeError:
+        abandon_output()
+        raise SystemExit(BROKEN_PIPE) from None
+    except OSError as error:  # commands explain those of files, so it is one of standard output
+        abandon_output()
+        raise Failed(error, "standard output") from error
+    except MemoryError as error:
+        raise Failed(error) from error
+
+
+def abandon_output() -> None:
+    """Sends what is still to be flushed nowhere, so that the interpreter does not complain at its end."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+
+
+def message(path: Path | str | None, error: BaseException) -> str:
+    """The line that tells of an error about a file."""
+    if isinstance(error, MemoryError):
+        reason = "not enough memory"
+    elif isinstance(error, OSError) and error.strerror:
+        path, reason = error.filename or path, error.strerror
+    elif isinstance(error, LimitError):
+        reason = f"{error} (--pixel-limit)"
+    else:
+        reason = str(error)
+    return "aecodec: " + (f"{path}: {reason}" if path else reason)
+
+
+def or_fail(work: Callable[[], T], note: str, path: Path | None = None) -> T:
+    """The result of work whose errors are explained. note: what becomes of the work after a signal."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        raise Stopped(note) from None
+    except (AecodecError, OSError) as error:
+        raise Failed(error, path) from error
+
+
+def write_standard(data: memoryview) -> None:
+    """Writes a result to standard output."""
+    try:
+        while data:  # with PYTHONUNBUFFERED, a part may be all that is written
+            data = data[sys.stdout.buffer.write(data) :]
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        abandon_output()
+        raise
+
+
+def as_json(value: object, indent: int | None = 2) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False)
+
+
+def show(facts: Mapping[str, Any], machine_readable: bool, column: int = 15) -> None:
+    """Facts, a line each, or as JSON."""
+    if machine_readable:
+        click.echo(as_json(facts))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:{column}} {'-' if value is None else value}")
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 10_000:
+        return f"{count:,} B"
+    return f"{count / 1000:,.1f} kB" if count < 10_000_000 else f"{count / 1e6:,.1f} MB"
+
+
+def each(items: Sequence[T]) -> Iterable[T]:
+    """The items, with a bar on a terminal if there are several."""
+    if len(items) < 2 or not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm
+
+    bar: Iterable[T] = tqdm(items, unit="file")
+    return bar
+
+
+def line(text: str, err: bool = False) -> None:
+    """A line that does not disturb the bar of `each`."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr if err else sys.stdout)
+
+
+class Progress:
+    """Of work counted in bytes, on standard error: a bar on a terminal, elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, done: int, total: int, seconds: float, note: str) -> None:
+        """done, total: bytes. seconds: since the beginning. note: what else to say."""
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            if self._bar is None:
+                self._bar = tqdm(total=total, unit="B", unit_scale=True)
+            self._bar.update(done - self._bar.n)
+            self._bar.set_postfix_str(note, refresh=False)
+        elif time.monotonic() - self._said > LOG_EVERY:
+            self._said = time.monotonic()
+            click.echo(f"{note}, {(total - done) * seconds / max(done, 1):.0f} s left", err=True)

@@ -1,0 +1,1 @@
+"""aecodec in other people's libraries: thin adapters, imported by whoever wants them."""
