@@ -125,12 +125,9 @@ def _avif(name: str, subsampling: str, tune: str, speed: int, reason: str) -> Pe
 
 
 def _aecodec(name: str, model: str | None, effort: int) -> Peer:
-    import torch
-
     from aecodec.codec import Codec
 
-    torch.set_num_threads(1)
-    codec = Codec(device="cpu", model=model)
+    codec = Codec(device="cpu", model=model, threads=1)
     return Peer(
         name,
         f"aecodec {codec.model.name}, effort {effort}",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aecodec.cli import process
 from aecodec.cli.options import MODEL
 from aecodec.errors import AecodecError
 
@@ -78,6 +79,7 @@ def benchmark(
 
     What is measured once is kept; after an interruption the same command continues.
     """
+    process.prepare_pillow()
     try:
         problems = _benchmark(photos, output, names, metrics, qualities, jobs, anchor, model)
     except KeyboardInterrupt:
