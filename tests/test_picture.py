@@ -104,9 +104,11 @@ def test_pictures_of_phones_are_read_where_pillow_can(image: Image.Image, kind: 
 
 
 def test_heic_without_a_plugin_is_an_error_that_helps(image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pillow_heif")
+    pytest.importorskip("pillow_heif").register_heif_opener()  # to write it
     image.save(buffer := io.BytesIO(), "HEIF")
     monkeypatch.delitem(Image.OPEN, "HEIF")
+    assert load(buffer).width == image.width  # without Pillow knowing of it
+    monkeypatch.setattr("aecodec.picture.loading.can_open_heif", lambda: False)
     with pytest.raises(AecodecError, match="pip install pillow-heif"):
         load(buffer)
 
@@ -189,7 +191,7 @@ def test_a_position_that_was_removed_does_not_come_back(image: Image.Image) -> N
 @pytest.mark.parametrize("kind", ["TIFF", "HEIF", "AVIF", "JPEG", "PNG", "WEBP"])
 def test_a_turned_picture_is_turned_once(image: Image.Image, kind: str) -> None:
     if kind == "HEIF":
-        pytest.importorskip("pillow_heif")
+        pytest.importorskip("pillow_heif").register_heif_opener()  # to write it
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(buffer := io.BytesIO(), kind, exif=exif.tobytes(), quality=95)

@@ -82,7 +82,7 @@ def _look(file: BinaryIO) -> tuple[str, int, int, str]:
         width, height = image.size
         if getattr(image, "is_animated", False):
             reason = "several frames"
-        elif ";16" in str(image.tile) or image.mode not in WHOLE_MODES:  # 16-bit RGB calls itself RGB
+        elif ";16" in str(getattr(image, "tile", "")) or image.mode not in WHOLE_MODES:  # 16-bit RGB calls itself RGB
             reason = f"more than 8 bits, or not RGB or grey ({image.mode})"
         else:
             reason = f"more than {DEFAULT_PIXEL_LIMIT} pixels" if width * height > DEFAULT_PIXEL_LIMIT else ""

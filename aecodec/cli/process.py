@@ -32,7 +32,7 @@ def run() -> None:
 
 
 def prepare_pillow() -> None:
-    """Before Pillow opens files for a command: .aec, HEIC where pillow-heif is installed, no limit but the command's."""
+    """Before Pillow opens files for a command: .aec, HEIC if pillow-heif is installed, no limit but the command's."""
     if not _ours:
         return
     from PIL import Image
