@@ -1,0 +1,73 @@
+"""The families that have to keep the contract, each with a small model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth_covariance
+
+from aecodec.codec import Codec
+from aecodec.families.aec1.fitting import fit_tables
+from aecodec.families.aec1.rounding import Encoder
+from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.aec2.network import Aec2
+from aecodec.families.aec2.train import start
+from aecodec.families.aec2.weights import metadata_of, tensors_of
+from aecodec.models import write_weights
+
+PACKAGE = Path(__file__).parent / "package"  # what would be installed: a module, and its announcement
+
+
+@pytest.fixture(scope="session")
+def toy_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model of the family "toy", which only its own package knows; it is as if installed meanwhile."""
+    path = tmp_path_factory.mktemp("toy") / "toy.safetensors"
+    write_weights(path, "toy", {"coarsest": np.array(60.0)}, {})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(PACKAGE))
+        patched.setenv("PYTHONPATH", str(PACKAGE), prepend=":")
+        yield path
+
+
+@pytest.fixture(scope="session")
+def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    config = ModelConfig(
+        latent_channels=64,
+        analysis_channels=(32, 32, 32),
+        analysis_blocks=(1, 1, 1),
+        synthesis_channels=(32, 32, 32, 32),
+        synthesis_blocks=(1, 1, 1, 1),
+        hyper_channels=32,
+        trunk_channels=32,
+        context_channels=32,
+    )
+    network = Aec2(config)
+    start(network, smooth_covariance())
+    with torch.no_grad():
+        network.analysis.last.weight.mul_(0.05)  # little beside the linear path, so that the untrained network codes
+    path = tmp_path_factory.mktemp("aec2") / "small.safetensors"
+    write_weights(path, "aec2", tensors_of(network.eval(), *fit_tables(None)), metadata_of(config, Encoder()))
+    return path
+
+
+@pytest.fixture(scope="session", params=["aec1", "aec2", "toy"])
+def family_weights(request: pytest.FixtureRequest) -> Path:
+    fixtures = {"aec1": "small_weights", "aec2": "small_aec2_weights", "toy": "toy_weights"}
+    path: Path = request.getfixturevalue(fixtures[request.param])
+    return path
+
+
+@pytest.fixture(scope="session")
+def make(family_weights: Path) -> Callable[..., Codec]:
+    """A codec with the family's model, and with these arguments."""
+    return lambda **arguments: Codec("cpu", family_weights, **arguments)
+
+
+@pytest.fixture(scope="session")
+def codec(make: Callable[..., Codec]) -> Codec:
+    return make()
