@@ -42,7 +42,10 @@ WEIGHTS = (
         (0, 0, 0, 0.000513006458899, 0, 0.000108540578584),
     ),
 )
-NEGLIGIBLE = 0.01  # maps of less weight move the score by less than 0.1 together; objectives leave them out
+# What is not to be learned from SSIMULACRA2: it does not see colours in its two finest scales. Weights beside its own,
+# about those of the third: of the 4-norms, for red against green and for blue against yellow.
+FINE_COLOUR = {0: (1.84, 5.0, 5.0), 2: (4.0, 5.0, 5.0)}
+NEGLIGIBLE = 0.01  # maps of less weight move the score by less than 0.1 together
 SCALES = 6
 SMALLEST = 8  # pixels of a side; smaller scales do not count
 ABSORBANCE = (  # of the three kinds of cones: linear red, green and blue
@@ -117,21 +120,22 @@ def _norms(error: Tensor) -> tuple[Tensor, Tensor]:
     return error.mean((2, 3)), (error.square().square().mean((2, 3)) + 1e-24) ** 0.25
 
 
-def ssimulacra2(reference: Tensor, picture: Tensor, negligible: float = 0) -> Tensor:
+def ssimulacra2(reference: Tensor, picture: Tensor, weights: Tensor | None = None, negligible: float = 0) -> Tensor:
     """The score, (B,): 100 equal, 90 visually lossless at a normal distance, 70 good, 50 fair; down to below 0.
 
-    negligible: maps of less weight are left out, see `NEGLIGIBLE`.
+    weights: (3, 6, 2, 3) instead of `WEIGHTS`. negligible: maps of less weight are left out.
     """
     first, second = _linear(reference), _linear(picture)
     sizes = [(-(-first.shape[2] // 2**s), -(-first.shape[3] // 2**s)) for s in range(SCALES)]
     scales = sum(min(size) >= SMALLEST for size in sizes)
-    ordered = torch.tensor(WEIGHTS, dtype=torch.float64).flatten()[: 18 * scales].view(3, scales, 2, 3)
+    weights = torch.tensor(WEIGHTS).view(3, SCALES, 2, 3) if weights is None else weights
+    ordered = weights.flatten()[: 18 * scales].view(3, scales, 2, 3)
     total = first.new_zeros(len(first))
     for scale in range(scales):
         if scale:
             first, second = (F.avg_pool2d(light, 2, ceil_mode=True) for light in (first, second))
-        weights = ordered[:, scale]
-        channels = tuple(c for c in range(3) if weights[c].max() > negligible)
+        at_scale = ordered[:, scale]
+        channels = tuple(c for c in range(3) if at_scale[c].max() > negligible)
         if not channels:
             continue
         x, y = _opponent(first, channels), _opponent(second, channels)
@@ -142,7 +146,7 @@ def ssimulacra2(reference: Tensor, picture: Tensor, negligible: float = 0) -> Te
         for kind, error in enumerate((structure, edge.clamp_min(0), (-edge).clamp_min(0))):
             for number, norm in enumerate(_norms(error)):
                 for place, channel in enumerate(channels):
-                    if (weight := float(weights[channel, number, kind])) > negligible:
+                    if (weight := float(at_scale[channel, number, kind])) > negligible:
                         total = total + weight * norm[:, place]
     total = 0.9562382616834844 * total
     cubic = 2.326765642916932 * total - 0.020884521182843837 * total**2 + 6.248496625763138e-05 * total**3
@@ -165,6 +169,14 @@ def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
     return result.mean(1)
 
 
+@cache
+def _weights_with_colours() -> Tensor:
+    weights = torch.tensor(WEIGHTS).view(3, SCALES, 2, 3)
+    for channel, more in FINE_COLOUR.items():
+        weights[channel, :2, 1] += torch.tensor(more)
+    return weights
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Shares of what a picture's distortion is measured by; they add up to 1.
@@ -180,21 +192,21 @@ class Mixture:
 
 # Of 1 - MS-SSIM over squared error of samples in 0..255, at equal rate: the ratio of the multipliers of CompressAI.
 MS_SSIM_PRICE = 1270
-POINT_PRICES = 1 / 600, 1 / 10  # bits per pixel of a point of SSIMULACRA2 at quality 1 and 100: the slopes of aec1-11
+# Bits per pixel of a point of SSIMULACRA2: the slopes of aec1-11, 1/600 at quality 1 and 1/10 at quality 100.
+POINT_PRICE = 1 / 600  # where lambda is LAMBDA
+POINT_EXPONENT = 0.64  # of lambda / LAMBDA
+LAMBDA = 0.0005
 
 
-def distortion(mixture: Mixture, reference: Tensor, picture: Tensor, position: Tensor, lambdas: Tensor) -> Tensor:
-    """What is lost, in bits per pixel, (B,): lambda * 255^2 * MSE if that were all that counts.
-
-    position: (B,) in 0..1. lambdas: (B,), of squared error at these positions.
-    """
+def distortion(mixture: Mixture, reference: Tensor, picture: Tensor, lambdas: Tensor) -> Tensor:
+    """What is lost, in bits per pixel, (B,): lambda * 255^2 * MSE if that were all that counts. lambdas: (B,)."""
     total = torch.zeros_like(lambdas)
     if mixture.squared_error:
         total = total + mixture.squared_error * lambdas * 255**2 * (reference - picture).square().mean((1, 2, 3))
     if mixture.ms_ssim:
         total = total + mixture.ms_ssim * MS_SSIM_PRICE * lambdas * (1 - ms_ssim(reference, picture))
     if mixture.ssimulacra2:
-        low, high = POINT_PRICES
-        price = low * (high / low) ** position
-        total = total + mixture.ssimulacra2 * price * (100 - ssimulacra2(reference, picture, NEGLIGIBLE))
+        price = POINT_PRICE * (lambdas / LAMBDA) ** POINT_EXPONENT
+        points = 100 - ssimulacra2(reference, picture, _weights_with_colours(), NEGLIGIBLE)
+        total = total + mixture.ssimulacra2 * price * points
     return total

@@ -48,7 +48,7 @@ def test_ssimulacra2_is_that_of_the_package(tmp_path):
         expected = ssimulacra2.compute_ssimulacra2(*names)
         found = perceptual.ssimulacra2(as_tensor(first), as_tensor(second))
         assert float(found) == pytest.approx(expected, abs=0.05)
-        roughly = perceptual.ssimulacra2(as_tensor(first), as_tensor(second), perceptual.NEGLIGIBLE)
+        roughly = perceptual.ssimulacra2(as_tensor(first), as_tensor(second), negligible=perceptual.NEGLIGIBLE)
         assert float(roughly) == pytest.approx(expected, abs=0.3)
 
 
@@ -61,11 +61,11 @@ def test_ms_ssim_is_that_of_the_package():
 
 def test_the_mixture_is_nothing_for_equal_pictures_and_falls_along_its_gradient():
     first, second = (as_tensor(picture) for picture in next(distorted_pairs()))
-    at, lambdas = torch.tensor([0.5]), torch.tensor([0.01])
-    assert float(perceptual.distortion(perceptual.Mixture(), first, first, at, lambdas)) < 0.01
+    lambdas = torch.tensor([0.01])
+    assert float(perceptual.distortion(perceptual.Mixture(), first, first, lambdas)) < 0.01
     second.requires_grad_(True)
-    before = perceptual.distortion(perceptual.Mixture(), first, second, at, lambdas)
+    before = perceptual.distortion(perceptual.Mixture(), first, second, lambdas)
     (slope,) = torch.autograd.grad(before, second)
     before = before.detach()
     nearer = (second - 1e-3 * slope / slope.abs().max()).detach()
-    assert float(perceptual.distortion(perceptual.Mixture(), first, nearer, at, lambdas)) < float(before)
+    assert float(perceptual.distortion(perceptual.Mixture(), first, nearer, lambdas)) < float(before)
