@@ -19,3 +19,7 @@ class LimitError(AecodecError):
 
 class PictureWarning(UserWarning):
     """A part of a picture is not kept: other frames, lower bits."""
+
+
+class ArchiveWarning(UserWarning):
+    """Something of an archive is damaged or missing; the rest of it stays open."""

@@ -9,21 +9,42 @@ if TYPE_CHECKING:
     from aecodec.archive.creating import append, create
     from aecodec.archive.dataset import ArchiveDataset
     from aecodec.archive.extracting import extract
+    from aecodec.archive.finding import Wanted, find
     from aecodec.archive.flow import Report
     from aecodec.archive.manifest import Record
     from aecodec.archive.reader import Archive, Item
+    from aecodec.archive.redoing import redo
+    from aecodec.archive.salvaging import repair
     from aecodec.archive.verifying import verify
 
-__all__ = ["Archive", "ArchiveDataset", "Item", "Record", "Report", "append", "create", "extract", "verify"]
+__all__ = [
+    "Archive",
+    "ArchiveDataset",
+    "Item",
+    "Record",
+    "Report",
+    "Wanted",
+    "append",
+    "create",
+    "extract",
+    "find",
+    "redo",
+    "repair",
+    "verify",
+]
 _ROOMS = {
     "Archive": "reader",
     "ArchiveDataset": "dataset",
     "Item": "reader",
     "Record": "manifest",
     "Report": "flow",
+    "Wanted": "finding",
     "append": "creating",
     "create": "creating",
     "extract": "extracting",
+    "find": "finding",
+    "redo": "redoing",
+    "repair": "salvaging",
     "verify": "verifying",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aecodec.archive.flow import Report
-from aecodec.archive.manifest import FAILED
+from aecodec.archive.manifest import FAILED, Record
 from aecodec.archive.writer import Settings, Shard, make_shard
 from aecodec.errors import AecodecError
 from aecodec.picture import register_heif
@@ -13,16 +13,22 @@ from aecodec.picture import register_heif
 RETRIES = 3  # of a shard that failed on a cluster
 
 
-def _make_shard(shard: Shard, settings: Settings) -> Report:
+def _make_shard(shard: Shard, settings: Settings) -> tuple[Report, str | None, list[Record]]:
     """In a process of Ray's, which has to be taught HEIC as the command's own."""
     register_heif()
     return make_shard(shard, settings)
 
 
 def make_shards(
-    jobs: Sequence[Shard], settings: Settings, address: str | None, report: Report, advanced: Callable[[], None]
+    jobs: Sequence[Shard],
+    settings: Settings,
+    address: str | None,
+    report: Report,
+    advanced: Callable[[], None],
+    finished: Callable[[str, str], None],
 ) -> None:
-    """One task for each shard; the reports of the tasks are added to the report."""
+    """One task for each shard; the reports of the tasks are added to the report. finished: called with name and SHA-256
+    of each shard."""
     try:
         import ray
     except ImportError as error:
@@ -44,17 +50,14 @@ def make_shards(
             done = ray.wait(list(waiting))[0][0]
             job = waiting.pop(done)
             try:
-                part = ray.get(done)
+                part, digest, _ = ray.get(done)
             except ray.exceptions.RayError as error:
-                report.counts[FAILED] += len(job.entries)
+                report.counts[FAILED] += len(job.files)
                 report.problems.append((job.name, f"shard failed {RETRIES + 1} times: {str(error).splitlines()[-1]}"))
             else:
-                report.counts += part.counts
-                report.problems += part.problems
-                report.bytes_in += part.bytes_in
-                report.bytes_out += part.bytes_out
-                report.pixels += part.pixels
-                report.codec_seconds += part.codec_seconds
+                report.add(part)
+                if digest is not None:
+                    finished(job.name, digest)
             advanced()
     finally:
         if ours:

@@ -1,26 +1,30 @@
-"""Making archives out of folders: what there is to do, cut into shards."""
+"""Making archives out of folders."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from aecodec.archive import storage
+from aecodec.archive import index, jpegs, storage
 from aecodec.archive.cluster import make_shards
-from aecodec.archive.flow import DEFAULT_WORKERS, PRESENT, Progress, Report
-from aecodec.archive.manifest import FAILED, SKIPPED
-from aecodec.archive.reader import Archive, locate
-from aecodec.archive.sources import OTHERS
-from aecodec.archive.storage import Entry
+from aecodec.archive.flow import DEFAULT_WORKERS, Progress, Report
+from aecodec.archive.manifest import DUPLICATE, STORED, Record
+from aecodec.archive.planning import SHARD_BYTES, Naming, alone, parts, plan
+from aecodec.archive.reader import Archive
+from aecodec.archive.shards import sha256_of
+from aecodec.archive.sources import JPEGS, OTHERS, Planned
+from aecodec.archive.storage import Folder
 from aecodec.archive.writer import Settings, Shard, codec_of, make_shard
 from aecodec.errors import AecodecError
-from aecodec.options import DEFAULT_EFFORT, DEFAULT_QUALITY, EncodeOptions
+from aecodec.options import DEFAULT_EFFORT, EncodeOptions
 
-SHARD_BYTES = 10**9  # source files of a shard
-SHARD_FILES = 10_000
+DEFAULT_QUALITY = 98.0  # SSIMULACRA2 of about 85 on photographs: what is stored is to last
+DEFAULT_FLOOR = 30.0  # dB
+DEFAULT_SAVING = 0.1
 
 
 def create(
@@ -30,9 +34,14 @@ def create(
     *,
     bpp: float | None = None,
     psnr: float | None = None,
-    min_psnr: float | None = None,
+    min_psnr: float | None = DEFAULT_FLOOR,
+    min_saving: float = DEFAULT_SAVING,
+    jpeg: str = "lossy",
     effort: int = DEFAULT_EFFORT,
     others: str = "keep",
+    prefix: str = "",
+    by_date: bool = False,
+    exclude: Sequence[str] = (),
     shard_size: float = SHARD_BYTES,
     device: str = "auto",
     model: str | Path | None = None,
@@ -40,81 +49,91 @@ def create(
     engine: str = "local",
     address: str | None = None,
     same_settings: bool = True,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Archives a folder with everything in it; continues what an earlier run of the same call has begun.
 
     source: a folder, local or a URL of fsspec; it is only read. destination: a folder, which gets a shard for every
     `shard_size` bytes of source files, or a name that ends in .zip, for a single shard.
-    quality: 1..100, 50 if nothing else is asked for. bpp, psnr: of every picture, see `Codec.compress`. min_psnr: dB.
-    Pictures for which these cannot be had are kept as they are, as are those that would grow and those that an .aec
-    file cannot hold whole (several frames, more than 8 bits, CMYK).
+    quality: 1..100, 98 if nothing else is asked for, which hardly anyone can tell from the original. bpp, psnr: of
+    every picture, see `Codec.compress`. min_psnr: dB below which no picture falls: its quality is raised, and if that
+    is not enough it is kept; None: no floor. min_saving: a picture that would not become smaller by this part is kept.
+    Pictures that an .aec file cannot hold whole are kept, too.
+    jpeg: what becomes of JPEG files: "lossy", as of other pictures; "lossless", JPEG XL from which the same bytes come
+    back; "keep".
     effort: steps of a search for smaller files, see `Codec.compress`.
     others: what becomes of files that are not pictures, or damaged: "keep" them as they are, "skip" or "fail".
+    prefix: a folder in the archive that names begin with. by_date: folders by the day that pictures were taken.
+    exclude: patterns of names that are left out, beside what systems leave in folders (`planning.IGNORED`).
     device, model: as of `Codec`. workers: threads that read and decode sources.
     engine: "local", or "ray": shards are made by tasks of a Ray cluster, the one at `address` or one on this machine.
     same_settings: whether an archive that exists must have been made with the same settings.
+    dry_run: only find out what there is to do: counts of "new" and "duplicate" files, and bytes_total.
     progress: called after every file.
 
-    Files that cannot be read are problems in the report; the rest is archived, and the next call tries them again. An
-    archive is never changed but by adding shards.
-    Raises AecodecError if source, destination or a setting is unusable, or if a shard cannot be written.
+    Files that have the same bytes are stored once. Files that cannot be read are problems in the report; the rest is
+    archived, and the next call tries them again. An archive is never changed but by adding shards.
+    Raises AecodecError if source, destination or a setting is unusable, another run writes to the archive, or a shard
+    cannot be written.
     """
     started = time.monotonic()
     if quality is None and bpp is None and psnr is None:
         quality = DEFAULT_QUALITY
-    options = EncodeOptions(quality, bpp, None, psnr, effort=effort)
-    if others not in OTHERS:
-        raise AecodecError(f"others {others!r}; expected {', '.join(OTHERS)}")
+    if psnr is not None and min_psnr is not None and min_psnr > psnr:
+        min_psnr = None  # who asks for less than the floor wants it
+    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort)
+    settings = settings_of(options, min_saving, jpeg, others, device, model, workers)
     if engine not in ("local", "ray"):
         raise AecodecError(f"engine {engine!r}; expected local or ray")
-    if isinstance(model, Path) or (model or "").endswith(".safetensors"):
-        model = Path(str(model)).absolute()  # a worker of Ray has another working directory
-    settings = Settings(options, min_psnr, others, device, model, workers or DEFAULT_WORKERS)
-    codec = codec_of(device, model)
+    naming = Naming(prefix, by_date)
     source_folder = storage.folder(source)
-    folder, single = locate(destination)
-    if isinstance(folder, storage.LocalFolder) and isinstance(source_folder, storage.LocalFolder):
-        root = source_folder.root.resolve()
-        if root in (folder.root.resolve(), *folder.root.resolve().parents):
-            raise AecodecError(f"{destination}: is inside the folder that it would archive")
+    folder, single = storage.locate(destination)
+    _check_apart(source_folder, folder, destination)
     entries = source_folder.entries()
     if not entries:
         raise AecodecError(f"{source}: nothing to archive in this folder")
-
-    existing = Archive(destination) if (folder.exists(single) if single else folder.zips()) else None
-    if existing is not None and same_settings:
-        for made in existing.settings:
-            if made != settings.recorded(codec):
-                raise AecodecError(
-                    f"{destination}: was made with {_listed(made)}, not {_listed(settings.recorded(codec))}; "
-                    "append takes other settings"
-                )
+    codec_of(settings.device, settings.model)  # before anything is written
     report = Report()
-    runs = _missing_runs(entries, existing, others, report)
-    if single is None:
-        parts = [part for run in runs for part in _parts(run, shard_size)]
-    else:
-        parts = [part] if (part := tuple(entry for run in runs for entry in run)) else []
-        if existing is not None and parts:
-            raise AecodecError(f"{destination}: is a single shard, which cannot grow; archive into a folder instead")
-    taken = frozenset(existing.shards if existing is not None else ())
-    names = iter([single]) if single else (name for i in itertools.count() if (name := f"{i:05}.zip") not in taken)
-    jobs = [Shard(str(source_folder), str(folder), next(names), part) for part in parts]
-    report.bytes_total = sum(entry.size for part in parts for entry in part)
-    for job in jobs:
-        folder.discard_temporaries(job.name)
 
     def advanced() -> None:
         report.seconds = time.monotonic() - started
         if progress is not None:
             progress(report)
 
-    if engine == "ray":
-        make_shards(jobs, settings, address, report, advanced)
-    else:
-        for job in jobs:
-            make_shard(job, settings, report, advanced)
+    with nullcontext() if dry_run else folder.lock(single):
+        existing = Archive(destination) if (folder.exists(single) if single else folder.zips()) else None
+        if existing is not None:
+            _check_continues(existing, None if not same_settings else settings, destination)
+        runs = plan(source_folder, entries, existing, naming, exclude, others, settings.workers, report)
+        if single is None:
+            cut = [part for run in runs for part in parts(run, shard_size)]
+        else:
+            cut = [part] if (part := tuple(planned for run in runs for planned in run)) else []
+            if existing is not None and cut:
+                raise AecodecError(
+                    f"{destination}: is a single shard, which cannot grow; archive into a folder instead"
+                )
+        report.bytes_total = sum(planned.entry.size for part in cut for planned in part if not planned.same_as)
+        if dry_run:
+            report.counts["new"] = sum(not planned.same_as for part in cut for planned in part)
+            report.counts[DUPLICATE] = sum(bool(planned.same_as) for part in cut for planned in part)
+            return report
+        held = {} if existing is None else {n: i.record for n, i in existing.items() if not i.record.same_as}
+        names = iter([single]) if single else _names(existing, same_settings)
+        jobs = []
+        for part in cut:
+            part = alone(part, held) if engine == "ray" else part
+            targets = {planned.same_as for planned in part if planned.same_as}
+            known = {name: held[name] for name in sorted(targets & held.keys())}
+            jobs.append(Shard(str(source_folder), str(folder), next(names), part, known))
+        folder.discard_drafts(frozenset(job.name for job in jobs))
+        listed = _Listed(folder, existing, report) if single is None else None
+        finished = listed.add if listed is not None else lambda name, digest: None
+        if engine == "ray":
+            make_shards(jobs, settings, address, report, advanced, finished)
+        else:
+            _make_here(jobs, settings, report, advanced, finished)
     advanced()
     return report
 
@@ -128,47 +147,99 @@ def append(source: str | Path, archive: str | Path, quality: float | None = None
     return create(source, archive, quality, same_settings=False, **options)
 
 
-def _listed(settings: dict[str, Any]) -> str:
+def settings_of(
+    options: EncodeOptions,
+    min_saving: float,
+    jpeg: str,
+    others: str,
+    device: str,
+    model: str | Path | None,
+    workers: int | None,
+) -> Settings:
+    """Checked settings. Raises AecodecError about one that cannot be."""
+    if not 0 <= min_saving < 1:
+        raise AecodecError(f"min_saving {min_saving}; expected 0 to less than 1")
+    if others not in OTHERS:
+        raise AecodecError(f"others {others!r}; expected {', '.join(OTHERS)}")
+    if jpeg not in JPEGS:
+        raise AecodecError(f"jpeg {jpeg!r}; expected {', '.join(JPEGS)}")
+    if jpeg == "lossless" and not jpegs.available():
+        raise AecodecError(f"jpeg lossless {jpegs.WITHOUT}")
+    if isinstance(model, Path) or (model or "").endswith(".safetensors"):
+        model = Path(str(model)).absolute()  # a worker of Ray has another working directory
+    return Settings(options, min_saving, jpeg, others, device, model, workers or DEFAULT_WORKERS)
+
+
+def _check_apart(source: Folder, folder: Folder, destination: str | Path) -> None:
+    if isinstance(folder, storage.LocalFolder) and isinstance(source, storage.LocalFolder):
+        root = source.root.resolve()
+        if root in (folder.root.resolve(), *folder.root.resolve().parents):
+            raise AecodecError(f"{destination}: is inside the folder that it would archive")
+
+
+def _check_continues(existing: Archive, settings: Settings | None, destination: str | Path) -> None:
+    """Raises AecodecError if shards are damaged, or made with other settings than these."""
+    if existing.damaged:
+        names = ", ".join(name for name, _ in existing.damaged)
+        raise AecodecError(
+            f"{destination}: {names} cannot be read; aecodec archive repair rescues what is whole in it, "
+            "after that the same command archives again what is lost"
+        )
+    if settings is None:
+        return
+    now = settings.recorded(codec_of(settings.device, settings.model))
+    for made in existing.settings:
+        if made != now:
+            raise AecodecError(
+                f"{destination}: was made with {_listed(made)}, not {_listed(now)}; append takes other settings"
+            )
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
-def _missing_runs(entries: Sequence[Entry], existing: Archive | None, others: str, report: Report) -> list[list[Entry]]:
-    """What is still to be archived, cut wherever a finished shard holds what is between; what failed before comes last.
-
-    Cut this way, the shards that a killed run has left undone are planned with the same borders again.
-    """
-    if existing is None:
-        return [list(entries)]
-    runs: list[list[Entry]] = [[]]
-    again: list[Entry] = []
-    for entry in entries:
-        held = existing.get(entry.name)
-        record = held.record if held else existing.missing.get(entry.name)
-        if record is None:
-            runs[-1].append(entry)
-            continue
-        same = (record.bytes, record.mtime_ns) == (entry.size, entry.mtime_ns)
-        if held:
-            runs.append([])
-        if same and (held or (record.kind == SKIPPED and others == "skip")):
-            report.counts[PRESENT] += 1
-        elif held and not entry.problem:
-            report.counts[FAILED] += 1
-            report.problems.append((entry.name, "has changed since it was archived; the archive keeps what it holds"))
-        else:
-            again.append(entry)
-    return [*runs, again]
+def _names(existing: Archive | None, again: bool) -> Iterator[str]:
+    """Names for new shards. again: shards that are missing are made again, under their names."""
+    taken = set() if existing is None else {*existing.shards, *([] if again else existing.absent)}
+    return (name for number in itertools.count() if (name := f"{number:05}.zip") not in taken)
 
 
-def _parts(run: Iterable[Entry], shard_size: float) -> Iterator[tuple[Entry, ...]]:
-    """A run cut into shards."""
-    part: list[Entry] = []
-    size = 0
-    for entry in run:
-        if part and (size + entry.size > shard_size or len(part) == SHARD_FILES):
-            yield tuple(part)
-            part, size = [], 0
-        part.append(entry)
-        size += entry.size
-    if part:
-        yield tuple(part)
+class _Listed:
+    """Keeps the index of an archive up to date, from shards that it does not list yet to each new one."""
+
+    def __init__(self, folder: Folder, existing: Archive | None, report: Report):
+        self._folder, self._report = folder, report
+        self._digests = dict(existing.index or {}) if existing is not None else {}
+        new = [] if existing is None else [name for name in existing.shards if name not in self._digests]
+        for name in new:  # of a run that was killed, or of the first format
+            with folder.open(name) as file:
+                self._digests[name] = sha256_of(file).hexdigest()
+        if new:
+            index.write_index(folder, self._digests)
+
+    def add(self, name: str, digest: str) -> None:
+        before = self._digests.get(name, digest)
+        if before != digest:
+            self._report.notes.append(f"{name} was missing and has become another; what only it held is lost")
+        self._digests[name] = digest
+        index.write_index(self._folder, self._digests)
+
+
+def _make_here(
+    jobs: Sequence[Shard],
+    settings: Settings,
+    report: Report,
+    advanced: Callable[[], None],
+    finished: Callable[[str, str], None],
+) -> None:
+    """One after the other, so that each can point to files in those before."""
+    targets = {planned.same_as for job in jobs for planned in job.files}
+    known: dict[str, Record] = {}
+    for job in jobs:
+        files: tuple[Planned, ...] = job.files
+        job = Shard(job.source, job.destination, job.name, files, {**job.held, **known})
+        _, digest, records = make_shard(job, settings, report, advanced)
+        known.update({r.name: r for r in records if r.name in targets and r.kind in STORED and r.kind != DUPLICATE})
+        if digest is not None:
+            finished(job.name, digest)

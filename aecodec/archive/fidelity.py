@@ -6,19 +6,21 @@ import numpy as np
 from PIL import Image
 
 from aecodec import metrics
-from aecodec.picture import Pixels
+from aecodec.picture import Picture, Samples
+from aecodec.picture.saving import DEEP
 
 SIGNATURE_SIDE = 4
 
 
-def psnr(a: Pixels, b: Pixels) -> float:
-    """dB, of uint8 arrays of equal shape; at most 100, since JSON knows no infinity."""
-    return min(metrics.psnr(a, b), 100.0)
+def psnr(source: Picture, image: Image.Image) -> float:
+    """dB of a decoded image against its source, over the colour samples at the source's depth; at most 100, since JSON
+    knows no infinity."""
+    return min(metrics.psnr(source.colour, colour(image), 2**source.depth - 1), 100.0)
 
 
-def colour(image: Image.Image) -> Pixels:
-    """The samples of a decoded picture without its alpha channel."""
-    samples: Pixels = np.asarray(image)
+def colour(image: Image.Image) -> Samples:
+    """The samples of a decoded picture without its alpha channel, of all of their bits."""
+    samples: Samples = image.info.get(DEEP, np.asarray(image))
     return {"L": samples, "LA": samples[..., 0], "RGB": samples, "RGBA": samples[..., :3]}[image.mode]
 
 

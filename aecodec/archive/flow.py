@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter, deque
@@ -10,10 +11,11 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from aecodec.archive.manifest import Record
+from aecodec.archive.manifest import FAILED, PICTURE, Record
 from aecodec.errors import AecodecError
 
 PRESENT = "present"  # counted in reports: the archive held it already
+WORST = 5  # pictures that are named
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
 BATCH_PIXELS = 2**24  # pictures that are handed to the codec together have about so many pixels
 BATCH_FILES = 256
@@ -29,19 +31,47 @@ R = TypeVar("R")
 class Report:
     """What was done, so far or in all.
 
-    counts: files of each kind, see `shards`, and "present", those that the archive held already. problems: (name,
-    reason). bytes_total: of all sources there are to do. bytes_in, bytes_out: of those done, and of what was made of
-    them. pixels: that were compressed or decoded. seconds: in all; codec_seconds: in the codec.
+    counts: files of each kind, see `manifest`, and "present", those that the archive, or the output folder, held
+    already. problems: (name, reason). notes: phrases for what is odd, though nothing suffers from it. left_out: names
+    of files that nobody wants in archives. bytes_total: of all sources there are to do. bytes_in, bytes_out: of those
+    done, and of what was made of them. pixels: that were compressed or decoded. psnr_sum, worst: of the compressed
+    pictures, the sum of their PSNRs in dB, and the least ones with their names. seconds: in all; codec_seconds: in the
+    codec.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     bytes_total: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     pixels: int = 0
+    psnr_sum: float = 0.0
+    worst: list[tuple[float, str]] = field(default_factory=list)
     seconds: float = 0.0
     codec_seconds: float = 0.0
+
+    def count(self, record: Record) -> None:
+        """Adds a file that was archived, or failed."""
+        self.counts[record.kind] += 1
+        self.bytes_in += record.bytes
+        self.bytes_out += record.stored
+        if record.kind == PICTURE:
+            self.pixels += record.width * record.height
+            self.psnr_sum += record.psnr
+            self.worst = sorted([*self.worst, (record.psnr, record.name)])[:WORST]
+        if record.kind == FAILED:
+            self.problems.append((record.name, record.reason))
+
+    def add(self, other: Report) -> None:
+        """Adds what was done elsewhere."""
+        self.counts += other.counts
+        self.problems += other.problems
+        self.notes += other.notes
+        self.worst = sorted([*self.worst, *other.worst])[:WORST]
+        for name in ("bytes_in", "bytes_out", "pixels", "psnr_sum", "codec_seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 Progress = Callable[[Report], None]
@@ -71,14 +101,14 @@ def ahead(
         total -= price
 
 
-def batches(items: Iterable[T], record_of: Callable[[T], Record]) -> Iterator[list[T]]:
-    """Items that go to the codec together, in order. They follow from the items alone, not from timing, because the
-    encoder's last bits may depend on the batch."""
+def batches(items: Iterable[T], size_of: Callable[[T], tuple[int, int]]) -> Iterator[list[T]]:
+    """Items that go to the codec together, in order. They follow from the items' sizes in pixels alone, not from
+    timing, because the encoder's last bits may depend on the batch."""
     batch: list[T] = []
     pixels = 0
     for item in items:
         batch.append(item)
-        pixels += record_of(item).width * record_of(item).height
+        pixels += math.prod(size_of(item))
         if pixels >= BATCH_PIXELS or len(batch) == BATCH_FILES:
             yield batch
             batch, pixels = [], 0

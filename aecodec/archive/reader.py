@@ -1,45 +1,43 @@
-"""The archive as it lies on disk: shards, which are ZIP files with a manifest, read as one mapping from names.
-
-A shard is a ZIP of stored members: NAME.aec for every picture that was compressed, NAME for every file that was kept as
-it is, and last the manifest, JSON with the settings and one record for each source file. Sources that are not in the
-shard, because they were skipped or failed, are recorded too. docs/archive.md describes it for other programs.
-"""
+"""An archive as one mapping from the names of the source files, over all its shards."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
 import struct
-import zipfile
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aecodec import container
-from aecodec.archive import storage
-from aecodec.archive.manifest import FOLDER, MANIFEST, PICTURE, STORED, VERSION, Record
-from aecodec.errors import AecodecError, FormatError
+from aecodec.archive import index, shards, storage
+from aecodec.archive.manifest import DUPLICATE, FIRST_VERSION, FOLDER, JPEG, PICTURE, STORED, Record
+from aecodec.archive.shards import CHUNK
+from aecodec.errors import AecodecError, ArchiveWarning, FormatError
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from aecodec.codec import Codec
 
-CHUNK = 2**20  # bytes; what is copied at a time
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One source file in an archive: its record, and where its bytes are."""
+    """One source file in an archive: its record, and where its bytes are.
+
+    Of a source that is a duplicate, the record has its own name, time and permissions, and all else of the source that
+    `record.same_as` names. offset: of the data, or, in archives of the first format, which have a crc, of the header.
+    """
 
     record: Record
     shard: str
     offset: int
-    crc: int
     archive: Archive
+    crc: int | None = None
 
     @property
     def name(self) -> str:
@@ -50,30 +48,37 @@ class Item:
         """(width, height) in pixels; (0, 0) if it is not a picture."""
         return self.record.width, self.record.height
 
-    def chunks(self) -> Iterator[bytes]:
-        """The stored bytes, piece by piece: an .aec file, or the original. Raises FormatError if they are damaged."""
-        if self.record.kind == FOLDER:
+    def chunks(self, checked: bool = True) -> Iterator[bytes]:
+        """The stored bytes, piece by piece: an .aec file, or the original. Raises FormatError at their end if they are
+        damaged, unless they are not to be checked."""
+        record = self.record
+        if record.kind == FOLDER:
             return
+        digest = hashlib.sha256()
         with self.archive.folder.open(self.shard) as file:
             file.seek(self.offset)
-            header = file.read(30)
-            if len(header) < 30 or not header.startswith(b"PK\3\4"):
-                raise FormatError(f"{self.shard}: no member begins at byte {self.offset}")
-            file.seek(sum(struct.unpack("<HH", header[26:30])), 1)  # past the name and the extra field
-            left, crc = self.record.stored, 0
+            if self.crc is not None:
+                header = file.read(30)
+                if len(header) < 30 or not header.startswith(b"PK\3\4"):
+                    raise FormatError(f"{self.shard}: damaged, no member begins at byte {self.offset}")
+                file.seek(sum(struct.unpack("<HH", header[26:30])), 1)  # past the name and the extra field
+            left, crc = record.stored, 0
             while left:
                 chunk = file.read(min(left, CHUNK))
                 if not chunk:
-                    raise FormatError(f"{self.shard}: truncated in {self.record.member}")
+                    raise FormatError(f"{self.shard}: truncated in {record.member}")
                 left -= len(chunk)
-                crc = zlib.crc32(chunk, crc)
+                digest.update(chunk)
+                crc = zlib.crc32(chunk, crc) if self.crc is not None else crc
                 yield chunk
-        if crc != self.crc:
-            raise FormatError(f"{self.shard}: damaged, the checksum of {self.record.member} does not match")
+        if not checked:
+            return
+        if (record.digest and digest.hexdigest() != record.digest) or (self.crc is not None and crc != self.crc):
+            raise FormatError(f"{self.shard}: damaged, the checksum of {record.member} does not match")
 
-    def read(self) -> bytes:
-        """The stored bytes: an .aec file, or the original."""
-        return b"".join(self.chunks())
+    def read(self, checked: bool = True) -> bytes:
+        """The stored bytes: an .aec file, or the original. See `chunks`."""
+        return b"".join(self.chunks(checked))
 
     def metadata(self) -> dict[str, bytes]:
         """EXIF ("exif"), ICC profile ("iccp") and XMP ("xmpd") of a compressed picture, without decoding it."""
@@ -91,67 +96,107 @@ class Archive(Mapping[str, Item]):
     """An archive, opened for reading: a mapping from the names of the source files.
 
     path: a folder of shards or one shard, local or a URL of fsspec. device, model: as of `Codec`, which is loaded when
-    the first picture is decoded. Several threads and processes may read at the same time; no file is kept open.
+    the first picture is decoded. salvage: take out of damaged shards what is whole. Several threads and processes may
+    read at the same time; no file is kept open.
 
-    Attributes: shards (their names), settings (of each shard), missing (records of sources that were skipped or
-    failed), damaged (shard, reason), empty unless opened with `tolerant`, which lists shards that cannot be read there.
+    A shard that cannot be read does not close the others: an ArchiveWarning tells of it, and of missing ones.
 
-    Raises AecodecError if there are no shards, FormatError if one cannot be read.
+    Attributes: shards (their names), index (SHA-256 of each by SHA256SUMS, None without it), damaged_index (what is
+    wrong with that), first_format (shards of that), settings (of each shard that was read), missing (records of sources
+    that were skipped or failed), lost (what is wrong with files that are there no more), damaged (shard, reason),
+    absent (names of shards that should be there), notes (phrases for what is odd about the archive, though no file
+    suffers from it).
+
+    Raises AecodecError if there are no shards, FormatError if none can be read.
     """
 
     def __init__(
-        self, path: str | Path, device: str = "auto", model: str | Path | None = None, *, tolerant: bool = False
+        self, path: str | Path, device: str = "auto", model: str | Path | None = None, *, salvage: bool = False
     ):
-        self.folder, shard = locate(path)
-        self.shards = self.folder.zips() if shard is None else [shard]
-        if not self.shards or (shard is not None and not self.folder.exists(shard)):
-            raise AecodecError(f"{path}: no archive here")
+        self.folder, single = storage.locate(path)
+        self.shards = self.folder.zips() if single is None else [single]
         self._codec_options = (device, model)
         self.settings: list[dict[str, Any]] = []
         self.damaged: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self.lost: dict[str, str] = {}
         self._items: dict[str, Item] = {}
         self.missing: dict[str, Record] = {}
+        self.index: dict[str, str] | None = None
+        self.damaged_index = ""
+        self.first_format: set[str] = set()
+        self.absent: list[str] = []
+        if single is None:
+            self._read_index()
+        if (not self.shards and not self.absent) or (single is not None and not self.folder.exists(single)):
+            raise AecodecError(f"{path}: no archive here")
         for shard in self.shards:
             try:
-                self._add(shard)
+                self._add(shard, salvage)
             except FormatError as error:
-                if not tolerant:
-                    raise
-                self.damaged.append((shard, str(error)))
-        for name in self._items.keys() & self.missing.keys():  # a later run could read it
-            del self.missing[name]
+                self.damaged.append((shard, str(error).removeprefix(f"{shard}: ")))
+        if self.damaged and not self.settings:
+            raise FormatError(f"{self.damaged[0][0]}: {self.damaged[0][1]}")
+        if self.index is None and not self.damaged_index and single is None and self.first_format != {*self.shards}:
+            self.notes.append(f"{index.INDEX} is missing, so that nobody can tell whether the last shards are")
+        self._resolve()
+        for shard, reason in self.damaged:
+            warnings.warn(
+                f"{shard}: {reason}; the other shards stay open, aecodec archive repair rescues what is whole in it",
+                ArchiveWarning,
+                stacklevel=2,
+            )
+        if self.absent:
+            warnings.warn(f"missing: {', '.join(self.absent)}", ArchiveWarning, stacklevel=2)
 
-    def _add(self, shard: str) -> None:
+    def _read_index(self) -> None:
+        listed: dict[str, str] = {}
         try:
-            with self.folder.open(shard) as file, zipfile.ZipFile(file) as opened:
-                if MANIFEST not in opened.namelist():
-                    raise FormatError(f"{shard}: not a shard of an aecodec archive: no {MANIFEST} in it")
-                manifest = json.loads(opened.read(MANIFEST))
-                if manifest["aecodec_archive"] != VERSION:
-                    raise FormatError(
-                        f"{shard}: archive version {manifest['aecodec_archive']}; this aecodec reads {VERSION}"
-                    )
-                records = [Record(**listed) for listed in manifest["files"]]
-                for record in records:
-                    if record.kind in STORED:
-                        info = opened.getinfo(record.member)
-                        if info.file_size != record.stored:
-                            raise FormatError(f"{shard}: {record.member} has not the size that the manifest says")
-                        self._items[record.name] = Item(record, shard, info.header_offset, info.CRC, self)
-                    else:
-                        self.missing[record.name] = record
-                self.settings.append(manifest["settings"])
-        # What zipfile and json raise for damaged files, and for members that are compressed in ways they do not know.
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            NotImplementedError,
-        ) as error:
-            raise FormatError(f"{shard}: damaged ({error})") from error
+            self.index = index.read_index(self.folder)
+            listed = self.index or {}
+        except FormatError as error:
+            self.damaged_index = f"{error}; aecodec archive repair writes it anew".removeprefix(f"{index.INDEX}: ")
+        self.absent = sorted({*listed, *index.gaps([*self.shards, *listed])} - {*self.shards})
+
+    def _add(self, shard: str, salvage: bool) -> None:
+        with self.folder.open(shard) as file:
+            try:
+                contents = shards.open_shard(file)
+            except FormatError as error:
+                if not salvage:
+                    raise
+                from aecodec.archive.salvaging import recover
+
+                recovered = recover(file)
+                self.damaged.append((shard, str(error)))
+                contents = recovered.contents
+                self.lost.update(recovered.lost)
+        if contents.version == FIRST_VERSION:
+            self.first_format.add(shard)
+        for record in contents.records:
+            if record.kind in STORED:
+                offset, crc = contents.headers.get(record.name, (record.offset, None))
+                self._items[record.name] = Item(record, shard, offset, self, crc)
+            else:
+                self.missing[record.name] = record
+        self.settings.append(contents.settings)
+
+    def _resolve(self) -> None:
+        """Gives duplicates what they are duplicates of."""
+        for name, item in list(self._items.items()):
+            record = item.record
+            if record.kind != DUPLICATE:
+                continue
+            same = self._items.get(record.same_as)
+            if same is None or same.record.kind == DUPLICATE:
+                del self._items[name]
+                self.lost[name] = f"is the same as {record.same_as}, which is lost"
+            else:
+                own = {field: getattr(record, field) for field in ("name", "mtime_ns", "mode", "same_as")}
+                self._items[name] = replace(same, record=replace(same.record, **own))
+        for missing in (self.missing, self.lost):
+            for name in self._items.keys() & missing.keys():  # a later run could read it
+                del missing[name]
 
     def __getitem__(self, name: str) -> Item:
         return self._items[name]
@@ -187,17 +232,12 @@ class Archive(Mapping[str, Item]):
 def decode(codec: Codec, stored: Sequence[tuple[str, bytes]]) -> list[Image.Image]:
     """Pictures of (kind, stored bytes). Raises AecodecError if one is not a picture."""
     from aecodec import picture
+    from aecodec.archive.jpegs import restore
 
     files = iter(codec.decompress_batch([data for kind, data in stored if kind == PICTURE]))
     return [
-        next(files) if kind == PICTURE else picture.to_image(picture.load(io.BytesIO(data))) for kind, data in stored
+        next(files)
+        if kind == PICTURE
+        else picture.to_image(picture.load(io.BytesIO(restore(data) if kind == JPEG else data)))
+        for kind, data in stored
     ]
-
-
-def locate(path: str | Path) -> tuple[storage.Folder, str | None]:
-    """(folder of the shards, name of the only shard or None) of an archive; neither need exist."""
-    text = str(path).rstrip("/")
-    if not text.endswith(".zip"):
-        return storage.folder(path), None
-    parent, _, name = text.rpartition("/")
-    return storage.folder(parent or "."), name

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from aecodec import container, picture
-from aecodec.archive import storage
-from aecodec.archive.fidelity import colour, psnr, signature
+from aecodec.archive import index, shards, storage
+from aecodec.archive.fidelity import psnr, signature
 from aecodec.archive.flow import Progress, Report, reason_of
-from aecodec.archive.manifest import PICTURE
+from aecodec.archive.manifest import FAILED, PICTURE
 from aecodec.archive.reader import Archive, Item
-from aecodec.archive.walk import Fetched, verified, walk
-from aecodec.errors import AecodecError
+from aecodec.archive.storage import Folder
+from aecodec.archive.walk import Fetched, read_picture, restored, walk
+from aecodec.errors import AecodecError, ArchiveWarning, FormatError
+from aecodec.picture.inspect import inspect
 
 SIGNATURE_TOLERANCE = 2  # levels; decoders on other machines may differ by one
 PSNR_TOLERANCE = 0.1  # dB
+CHUNKS = {"EXIF": container.EXIF, "ICC profile": container.ICC, "XMP": container.XMP}
 
 
 def verify(
@@ -28,49 +34,130 @@ def verify(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Checks an archive: every checksum, and that everything in the manifests is there.
+    """Checks an archive: every bit of its shards, and that everything is there that should be.
 
     deep: also decodes every compressed picture and compares it with the signature of what was decoded when the archive
-    was made. source: the folder that it was made from; with deep, the PSNR is compared with the recorded one too.
+    was made. source: the folder that it was made from; what is there must be, bit for bit, what was archived, and with
+    deep, all that a picture's file holds, by its own bytes, must be in the archive, and the PSNR be the recorded one.
     device, model: as of `Codec`, unless the archive is open already. workers: threads that read.
 
     What is not as it should be is a problem in the report. Raises AecodecError if there is no archive.
     """
-    opened = archive if isinstance(archive, Archive) else Archive(archive, device, model, tolerant=True)
+    opened = archive if isinstance(archive, Archive) else _open(archive, device, model)
     originals = None if source is None else storage.folder(source)
 
     def fetch(item: Item) -> Fetched:
         record = item.record
         try:
             if record.kind != PICTURE:
-                for _ in verified(item):
-                    pass
+                if not record.same_as:
+                    for _ in restored(item):
+                        pass
                 return Fetched(item)
-            data = item.read()
-            header = container.read(data).header
-            if (header.width, header.height) != item.size:
-                raise AecodecError(f"is {header.width}x{header.height}, not {record.width}x{record.height}")
+            data = read_picture(item)
+            container.read(data)  # checksums
             return Fetched(item, data)
         except (AecodecError, OSError) as error:
             return Fetched(item, error=reason_of(error))
 
     def compare(one: Fetched) -> tuple[Fetched, int]:
-        if one.error or one.image is None:
+        if one.error:
             return one, 0
         record = one.item.record
         try:
-            now, then = signature(one.image), bytes.fromhex(record.signature)
-            if any(abs(a - b) > SIGNATURE_TOLERANCE for a, b in zip(now, then, strict=True)):
-                raise AecodecError("decodes to another picture than when it was archived")
-            if originals is not None:
-                with originals.open(record.name) as file:
-                    found = psnr(picture.load(file).colour, colour(one.image))
-                if abs(found - record.psnr) > PSNR_TOLERANCE:
-                    raise AecodecError(f"has {found:.2f} dB, not {record.psnr:.2f} dB")
+            if one.image is not None and record.signature:
+                now, then = signature(one.image), bytes.fromhex(record.signature)
+                if any(abs(a - b) > SIGNATURE_TOLERANCE for a, b in zip(now, then, strict=True)):
+                    raise AecodecError("decodes to another picture than when it was archived")
+            if originals is not None and record.sha256:
+                _compare(originals, one)
         except (AecodecError, OSError, ValueError) as error:  # a signature of another length, a source of another shape
             return replace(one, error=reason_of(error)), 0
         return one, 0
 
-    report = walk(opened, list(opened.values()), fetch, compare, deep, workers, progress)
+    items = list(opened.values())
+    report = walk(opened, items, fetch, compare, deep, workers, progress)
     report.problems += opened.damaged
+    report.problems += [(name, f"is missing, with the files in it; {_why(opened, name)}") for name in opened.absent]
+    report.problems += opened.lost.items()
+    report.counts[FAILED] += len(opened.lost)
+    if opened.damaged_index:
+        report.problems.append((index.INDEX, opened.damaged_index))
+    report.notes += opened.notes
+    suffering = {opened[name].shard for name, _ in report.problems if name in opened}
+    for shard in opened.shards:
+        if shard not in dict(opened.damaged):
+            problem = _shard_problem(opened, shard)
+            if problem and shard not in suffering:
+                problem += "; every file in it is whole, aecodec archive repair mends it"
+            report.problems += [(shard, problem)] if problem else []
+    if opened.first_format:
+        report.notes.append(
+            f"{len(opened.first_format)} shards of the first format have no seals; damage of their directories may be "
+            "found only if SHA256SUMS lists them"
+        )
     return report
+
+
+def _open(path: str | Path, device: str, model: str | Path | None) -> Archive:
+    """The archive with all that is whole in damaged shards, too; what would be warned of becomes problems."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ArchiveWarning)
+        return Archive(path, device, model, salvage=True)
+
+
+def _why(opened: Archive, name: str) -> str:
+    return f"{index.INDEX} lists it" if name in (opened.index or {}) else "there are shards with higher numbers"
+
+
+def _shard_problem(opened: Archive, shard: str) -> str:
+    """What is wrong with a shard beside its files; "" if nothing is."""
+    with opened.folder.open(shard) as file:
+        try:
+            first = shard in opened.first_format
+            digest = shards.sha256_of(file).hexdigest() if first else shards.check_seal(file)
+        except (FormatError, OSError) as error:
+            return reason_of(error)
+    listed = (opened.index or {}).get(shard, digest)
+    if opened.index is not None and shard not in opened.index:
+        opened.notes.append(f"{shard} is not in {index.INDEX} yet: the run that made it was interrupted")
+    if listed != digest:
+        return f"is not the shard that {index.INDEX} lists, or that line is damaged"
+    return ""
+
+
+def _compare(originals: Folder, one: Fetched) -> None:
+    """Raises AecodecError unless a source is what was archived, and the archive holds all that it holds."""
+    record = one.item.record
+    with originals.open(record.name) as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        raise AecodecError("the source is not the file that was archived")
+    if one.image is None or one.data is None:
+        return
+    contents = inspect(data)
+    if losses := [loss for loss in contents.losses if loss != contents.depth_phrase]:
+        raise AecodecError(f"the source holds more than the archive: {', '.join(losses)}")
+    chunks = container.read(one.data).chunks
+    for part in contents.metadata:
+        if part.name in CHUNKS and _plain(chunks.get(CHUNKS[part.name], b"")) != _plain(part.data):
+            raise AecodecError(f"the {part.name} of the source is not in the archive byte for byte")
+    found = psnr(picture.read(io.BytesIO(data)).picture, one.image)
+    if abs(found - record.psnr) > PSNR_TOLERANCE:
+        raise AecodecError(f"has {found:.2f} dB, not {record.psnr:.2f} dB")
+
+
+def _plain(data: bytes) -> bytes:
+    return data.removeprefix(b"Exif\0\0")
+
+
+def summary(report: Report) -> str:
+    """What a verification has found, in one sentence."""
+    failed = report.counts[FAILED]
+    files = report.counts.total()
+    others = [name for name, _ in report.problems]
+    if not others:
+        return f"All {files:,} files are whole." if files != 1 else "The only file is whole."
+    if not failed:
+        return f"All {files:,} files that are there are whole, but the archive is not: see above."
+    return f"{failed:,} of {files:,} files are damaged or lost: see above."

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from aecodec import container
+from aecodec.archive import jpegs
 from aecodec.archive.flow import (
     DECODE_AHEAD,
     DEFAULT_WORKERS,
+    PRESENT,
     READ_AHEAD,
     Progress,
     Report,
@@ -21,19 +24,21 @@ from aecodec.archive.flow import (
     reason_of,
     through_codec,
 )
-from aecodec.archive.manifest import FAILED, FOLDER, PICTURE
+from aecodec.archive.manifest import FAILED, JPEG, PICTURE
 from aecodec.archive.reader import Archive, Item
 from aecodec.codec import Codec
-from aecodec.errors import AecodecError
+from aecodec.errors import AecodecError, FormatError
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """An item read from an archive. data: of a compressed picture, if it is to be decoded or written as it is."""
+    """An item read from an archive. data: of a compressed picture, if it is to be decoded or written as it is.
+    present: there is nothing to do. image: decoded; of a damaged picture, what of it could be, with the error."""
 
     item: Item
     data: bytes | None = None
     error: str = ""
+    present: bool = False
     image: Image.Image | None = None
 
 
@@ -44,7 +49,7 @@ def _fetched_bytes(fetched: Fetched) -> int:
 
 def _with_images(codec: Codec, fetched: Iterable[Fetched], report: Report) -> Iterator[Fetched]:
     """The same in the same order, with the pictures decoded."""
-    for batch in batches(fetched, lambda one: one.item.record):
+    for batch in batches(fetched, lambda one: one.item.size if one.data is not None else (0, 0)):
         files = [one.data for one in batch if one.data is not None]
         results = iter(through_codec(codec.decompress_batch, files, report))
         for one in batch:
@@ -56,14 +61,26 @@ def _with_images(codec: Codec, fetched: Iterable[Fetched], report: Report) -> It
                 yield replace(one, image=result)
 
 
-def verified(item: Item) -> Iterator[bytes]:
-    """The bytes of a file that was kept as it is. Raises AecodecError at their end if they are not the source's."""
-    digest = hashlib.sha256()
-    for chunk in item.chunks():
-        digest.update(chunk)
-        yield chunk
-    if item.record.kind != FOLDER and digest.hexdigest() != item.record.sha256:
-        raise AecodecError("damaged: is not the file that was archived (its SHA-256 is another)")
+def read_picture(item: Item) -> bytes:
+    """The .aec file of a picture. Raises FormatError if its size is not what the archive says."""
+    data = item.read()
+    header = container.read_header(data)
+    if (header.width, header.height) != item.size:
+        raise FormatError(f"damaged: is {header.width}x{header.height}, not {item.size[0]}x{item.size[1]}")
+    return data
+
+
+def restored(item: Item) -> Iterator[bytes]:
+    """The bytes of the source of what is no compressed picture. Raises AecodecError at their end if they are others."""
+    if item.record.kind != JPEG:
+        yield from item.chunks()  # which compares the hash
+        return
+    data = jpegs.restore(item.read())
+    if hashlib.sha256(data).hexdigest() != item.record.sha256:
+        raise AecodecError(
+            "damaged: the JPEG that comes back is not the one that was archived (its SHA-256 is another)"
+        )
+    yield data
 
 
 def walk(
@@ -84,7 +101,7 @@ def walk(
             fetched = _with_images(archive.codec, fetched, report)
         for one, written in ahead(pool, finish, fetched, _fetched_bytes, DECODE_AHEAD):
             record = one.item.record
-            report.counts[FAILED if one.error else record.kind] += 1
+            report.counts[FAILED if one.error else PRESENT if one.present else record.kind] += 1
             if one.error:
                 report.problems.append((record.name, one.error))
             report.bytes_in += record.stored

@@ -2,16 +2,17 @@
 
 Sources are read and decoded ahead in threads, the network runs in the calling thread, another thread writes. What a
 shard holds depends only on the listing of the source and on the settings, never on timing: an archive that is continued
-after it was killed becomes the same, byte for byte, as one that was made in one go.
+after it was killed becomes the same, byte for byte, as one that was made in one go. What is written of a shard that is
+not finished yet is in its draft, batch by batch, and the next run goes on behind the last whole batch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,16 +20,40 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from aecodec.archive import manifest, storage
-from aecodec.archive.fidelity import colour, psnr, signature
+from aecodec.archive.fidelity import psnr, signature
 from aecodec.archive.flow import DECODE_AHEAD, READ_AHEAD, Report, ahead, batches, reason_of, through_codec
-from aecodec.archive.manifest import FAILED, ORIGINAL, PICTURE, STORED, Record
-from aecodec.archive.sources import Source, as_other, decode, decoded_bytes, pieces, read
-from aecodec.archive.storage import Entry, Folder
+from aecodec.archive.manifest import (
+    CHANGED,
+    DUPLICATE,
+    FAILED,
+    JPEG,
+    ORIGINAL,
+    OTHER,
+    PICTURE,
+    STORED,
+    Record,
+    shortened,
+)
+from aecodec.archive.shards import ShardWriter, read_at
+from aecodec.archive.sources import (
+    Planned,
+    Source,
+    as_other,
+    decode,
+    decoded_bytes,
+    pieces,
+    read,
+    saves_enough,
+    too_large,
+)
+from aecodec.archive.storage import Draft, Readable
 from aecodec.codec import Codec
-from aecodec.errors import AecodecError
+from aecodec.errors import AecodecError, FormatError
 from aecodec.options import EncodeOptions
 from aecodec.picture import Picture
 from aecodec.rate import OutOfReachError
+
+RESERVED = (manifest.MANIFEST, manifest.PREFACE)  # names that members of sources cannot have
 
 
 @dataclass(frozen=True)
@@ -36,7 +61,8 @@ class Settings:
     """How sources are stored; see `create`."""
 
     options: EncodeOptions
-    min_psnr: float | None
+    min_saving: float
+    jpeg: str
     others: str
     device: str
     model: str | Path | None
@@ -48,22 +74,25 @@ class Settings:
             "quality": self.options.quality,
             "bpp": self.options.bpp,
             "psnr": self.options.psnr,
-            "min_psnr": self.min_psnr,
+            "min_psnr": self.options.min_psnr,
+            "min_saving": self.min_saving,
+            "jpeg": self.jpeg,
             "others": self.others,
             "model": codec.model.id.hex(),
-            # Archives older than this setting name none.
-            **({"effort": self.options.effort} if self.options.effort else {}),
+            "effort": self.options.effort,
         }
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard to be made of these entries of the source. source, destination: paths or URLs of folders."""
+    """A shard to be made of these files of the source. source, destination: paths or URLs of folders. held: records of
+    what the archive has already, by name, of which some of the files are duplicates."""
 
     source: str
     destination: str
     name: str
-    entries: tuple[Entry, ...]
+    files: tuple[Planned, ...]
+    held: Mapping[str, Record] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1)
@@ -71,140 +100,185 @@ def codec_of(device: str, model: str | Path | None) -> Codec:
     return Codec(device, model)
 
 
-class _NothingToStore(Exception):
-    """None of the sources of a shard could be read."""
-
-
 def make_shard(
     shard: Shard, settings: Settings, report: Report | None = None, advanced: Callable[[], None] | None = None
-) -> Report:
+) -> tuple[Report, str | None, list[Record]]:
     """Makes one shard, here or on another machine; there is none if none of its sources could be read.
 
     report: what is done is added to it. advanced: called after every file.
+    Returns the report, the SHA-256 of the shard or None, and its records.
     Raises AecodecError if the shard cannot be written.
     """
     report = Report() if report is None else report
     codec = codec_of(settings.device, settings.model)
     source, destination = storage.folder(shard.source), storage.folder(shard.destination)
-    records: list[Record] = []
-
-    def fill(file: BinaryIO) -> None:
-        with (
-            ThreadPoolExecutor(settings.workers) as pool,
-            ThreadPoolExecutor(1) as writer,
-            zipfile.ZipFile(file, "w") as opened,
-        ):
-            store = _Store(opened, source, settings, frozenset(entry.name for entry in shard.entries))
-            found = ahead(pool, partial(read, source, settings.others), shard.entries, lambda e: e.size, READ_AHEAD)
-            decoded = ahead(pool, partial(decode, settings.others), found, decoded_bytes, DECODE_AHEAD)
-            encoded = _encode(codec, decoded, settings, report)
-            for record in ahead(writer, store, encoded, decoded_bytes, DECODE_AHEAD):
-                records.append(record)
-                _count(report, record)
-                if advanced is not None:
-                    advanced()
-            if not any(record.kind in STORED for record in records):
-                raise _NothingToStore
-            manifest.write_manifest(opened, settings.recorded(codec), records)
-
     try:
-        destination.write(shard.name, fill)
-    except _NothingToStore:
-        pass
+        with destination.draft(shard.name) as draft:
+            store = _Store(draft, source, shard, settings.recorded(codec))
+            for record in store.records:
+                report.count(record)
+            rest = shard.files[len(store.records) :]
+            with ThreadPoolExecutor(settings.workers) as pool, ThreadPoolExecutor(1) as writer:
+                found = ahead(pool, partial(read, source, settings), rest, lambda one: one.entry.size, READ_AHEAD)
+                decoded = ahead(pool, partial(decode, settings), found, decoded_bytes, DECODE_AHEAD)
+                encoded = encode(codec, decoded, settings, report)
+                for records in ahead(writer, store, encoded, lambda b: sum(map(decoded_bytes, b)), DECODE_AHEAD):
+                    for record in records:
+                        report.count(record)
+                        if advanced is not None:
+                            advanced()
+            if not any(record.kind in STORED for record in store.records):
+                draft.discard()
+                return report, None, store.records
+            digest = store.shard.finish(store.records)
+            draft.publish()
+            return report, digest, store.records
     except OSError as error:
         raise AecodecError(
-            f"{destination}/{shard.name}: {error.strerror or error}; finished shards stay, the same command continues"
+            f"{destination}/{shard.name}: {error.strerror or error}; what is finished stays, the same command continues"
         ) from error
-    return report
 
 
-def _count(report: Report, record: Record) -> None:
-    report.counts[record.kind] += 1
-    report.bytes_in += record.bytes
-    report.bytes_out += record.stored
-    if record.kind == PICTURE:
-        report.pixels += record.width * record.height
-    if record.kind == FAILED:
-        report.problems.append((record.name, record.reason))
+def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Report) -> Iterator[list[Source]]:
+    """Batches in which pictures are compressed, and decoded again for the record; other items pass."""
+    floor = settings.options.min_psnr
+    wanted = replace(settings.options, min_psnr=None)
+    better = EncodeOptions(psnr=floor, effort=wanted.effort)
 
+    def measured(source: Picture, data: bytes, image: Image.Image) -> tuple[bytes, Image.Image, float]:
+        return data, image, psnr(source, image)
 
-def _encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Report) -> Iterator[Source]:
-    """Pictures compressed, and decoded again for the record; other items pass."""
+    def both(pictures: Sequence[Picture], options: EncodeOptions) -> list[tuple[bytes, Image.Image, float]]:
+        files = codec.encode(pictures, options)
+        return list(map(measured, pictures, files, codec.decompress_batch(files)))
 
-    def both(pictures: Sequence[Picture]) -> list[tuple[bytes, Image.Image]]:
-        files = codec.encode(pictures, settings.options)
-        return list(zip(files, codec.decompress_batch(files), strict=True))
-
-    for batch in batches(items, lambda item: item.record):
-        results = iter(through_codec(both, [item.picture for item in batch if item.picture is not None], report))
+    for batch in batches(items, lambda item: (item.record.width, item.record.height)):
+        pictures = [item.picture for item in batch if item.picture is not None]
+        results = iter(through_codec(partial(both, options=wanted), pictures, report))
+        done = []
         for item in batch:
             if item.picture is not None:
                 result = next(results)
+                if floor is not None and isinstance(result, tuple) and result[2] < floor:
+                    (result,) = through_codec(partial(both, options=better), [item.picture], report)
+                record = item.record
                 if isinstance(result, OutOfReachError):
-                    item = replace(item, record=replace(item.record, kind=ORIGINAL, reason=reason_of(result)))
+                    item = replace(item, record=replace(record, kind=ORIGINAL, reason=reason_of(result)))
                 elif isinstance(result, Exception):
-                    item = replace(item, record=as_other(item.record, reason_of(result), settings.others))
+                    item = replace(item, record=as_other(record, reason_of(result), settings.others))
+                elif not saves_enough(len(result[0]), record.bytes, settings):
+                    reason = too_large(len(result[0]), record.bytes)
+                    item = replace(item, record=replace(record, kind=ORIGINAL, reason=reason))
                 else:
                     item = replace(item, encoded=result)
-            yield item
+            done.append(item)
+        yield done
+
+
+def finished(item: Source) -> tuple[Record, bytes | None]:
+    """The record of a source, with what was measured, and what is stored of it, None if that is to be copied."""
+    if item.encoded is None:
+        return item.record, item.data
+    data, image, quality = item.encoded
+    bpp = round(8 * len(data) / (item.record.width * item.record.height), 4)
+    return replace(item.record, bpp=bpp, psnr=round(quality, 3), signature=signature(image).hex()), data
+
+
+def free_member(record: Record, taken: Set[str]) -> str:
+    """A name for the member of a file that is not taken; kept files have their own."""
+    if record.kind not in CHANGED and record.name not in RESERVED:
+        return record.name
+    number, suffix = 0, {PICTURE: ".aec", JPEG: ".jxl"}.get(record.kind, ".kept")
+    while (member := f"{record.name}.{number}{suffix}" if number else f"{record.name}{suffix}") in taken:
+        number += 1
+    return member
 
 
 class _Store:
-    """Adds sources to a shard that is being written, in the form that is the better one."""
+    """Adds batches of sources to the draft of a shard.
 
-    def __init__(self, opened: zipfile.ZipFile, source: Folder, settings: Settings, names: frozenset[str]):
-        self._opened = opened
-        self._source = source
-        self._settings = settings
-        self._taken = {manifest.MANIFEST, *names}
+    Attributes: records, of all that the shard holds so far.
+    """
 
-    def __call__(self, item: Source) -> Record:
+    def __init__(self, draft: Draft, source: Readable, job: Shard, settings: Mapping[str, Any]):
+        self._draft, self._source, self._job = draft, source, job
+        self._entries = {one.entry.name: one.entry for one in job.files}
+        self._known = dict(job.held)
+        self._taken = {*RESERVED, *(one.name for one in job.files)}
+        plan = manifest.dump([manifest.VERSION, settings, [asdict(one) for one in job.files]])
+        head = hashlib.sha256(plan).hexdigest().encode()
+        lines = draft.journal()
+        self.records: list[Record] = []
+        whole = [head]
+        if lines[:1] == [head]:
+            for line in lines[1:]:
+                batch = _intact(draft.file, line)
+                if batch is None:
+                    break
+                self.records += batch
+                whole.append(line)
+        self.shard = ShardWriter(draft.file, settings, self.records)
+        if whole != lines:
+            draft.begin(whole)
+        for record in self.records:
+            self._remember(record)
+
+    def __call__(self, batch: Sequence[Source]) -> list[Record]:
+        records = [self._add(item) for item in batch]
+        self.records += records
+        self._draft.checkpoint(manifest.dump([manifest.to_json(record) for record in records]))
+        return records
+
+    def _remember(self, record: Record) -> None:
+        if record.kind in STORED:
+            self._taken.add(record.member)
+            if record.kind != DUPLICATE:
+                self._known[record.name] = record
+
+    def _add(self, item: Source) -> Record:
         record, data = item.record, item.data
+        if record.kind == DUPLICATE:
+            same = self._known.get(record.same_as)
+            if same is None:
+                reason = shortened(f"{record.same_as}, which is the same, could not be archived")
+                record = replace(record, kind=OTHER, same_as="", reason=reason)
+            else:
+                record, data = self._duplicate(record, same)
         if record.kind not in STORED:
             return record
-        if item.encoded is not None and item.picture is not None:
-            record, data = self._judge(record, item.data, item.picture, *item.encoded)
-        record = replace(record, member=self._member(record))
-        info = manifest.member_info(record.member, record.mtime_ns)
-        if data is None:
-            return self._copy(record, info)
-        self._opened.writestr(info, data)
-        return replace(record, stored=len(data))
+        if item.encoded is not None:
+            record, data = finished(item)
+        record = replace(record, member=record.member or free_member(record, self._taken))
+        record = self.shard.add(record, data) if data is not None else self._copy(record, item.path)
+        self._remember(record)
+        return record
 
-    def _judge(
-        self, record: Record, data: bytes | None, source: Picture, encoded: bytes, decoded: Image.Image
-    ) -> tuple[Record, bytes | None]:
-        """What is stored of a picture."""
-        quality = psnr(source.colour, colour(decoded))
-        if len(encoded) >= record.bytes:
-            return replace(record, kind=ORIGINAL, reason=f"would be {len(encoded)} bytes"), data
-        if self._settings.min_psnr is not None and quality < self._settings.min_psnr:
-            return replace(record, kind=ORIGINAL, reason=f"would have {quality:.2f} dB"), data
-        bpp = round(8 * len(encoded) / (record.width * record.height), 4)
-        return replace(record, bpp=bpp, psnr=round(quality, 3), signature=signature(decoded).hex()), encoded
+    def _duplicate(self, record: Record, same: Record) -> tuple[Record, bytes]:
+        """Its record, and a link to the member that it is the same as."""
+        member = free_member(replace(record, kind=same.kind), self._taken)
+        target = posixpath.relpath(same.member, posixpath.dirname(member) or ".").encode()
+        own = replace(record, member=member, sha256=same.sha256, width=same.width, height=same.height)
+        return replace(own, taken=same.taken, camera=same.camera, place=same.place), target
 
-    def _member(self, record: Record) -> str:
-        wanted = record.name
-        if record.kind != PICTURE and wanted != manifest.MANIFEST:
-            return wanted
-        number = 0
-        while (member := f"{wanted}.{number}.aec" if number else f"{wanted}.aec") in self._taken:
-            number += 1
-        self._taken.add(member)
-        return member
-
-    def _copy(self, record: Record, info: zipfile.ZipInfo) -> Record:
+    def _copy(self, record: Record, path: str) -> Record:
         """Stores a large file piece by piece."""
-        digest = hashlib.sha256()
-        info.file_size = record.bytes  # decides whether the member needs Zip64
         try:
-            with self._opened.open(info, "w") as member:
-                for piece in pieces(self._source, record):
-                    digest.update(piece)
-                    member.write(piece)
-        except AecodecError as error:
-            # What was written stays as a gap that nothing points to.
-            self._opened.filelist.remove(info)
-            del self._opened.NameToInfo[info.filename]
-            return replace(record, kind=FAILED, member="", reason=str(error))
-        return replace(record, stored=record.bytes, sha256=digest.hexdigest())
+            return self.shard.stream(record, record.bytes, pieces(self._source, self._entries[path]))
+        except (AecodecError, FormatError) as error:
+            return replace(record, kind=FAILED, member="", reason=shortened(str(error)))
+
+
+def _intact(file: BinaryIO, line: bytes) -> list[Record] | None:
+    """The records of a line of the journal, if what they tell of is there."""
+    try:
+        records = [manifest.from_json(one) for one in manifest.parse(line)]
+    except (FormatError, TypeError):
+        return None
+    for record in records:
+        if record.kind in STORED and record.digest:
+            digest = hashlib.sha256()
+            for chunk in read_at(file, record.offset, record.stored):
+                digest.update(chunk)
+            if digest.hexdigest() != record.digest:
+                return None
+    return records

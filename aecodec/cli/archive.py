@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+import json
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecodec.archive.manifest import PICTURE
+from aecodec.archive.finding import Wanted, find, select
+from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.archive.reader import Archive
 from aecodec.cli import output, process
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL, encode_options, together
+from aecodec.cli.archive_text import HEAD, count, counted, created, line, printable, speed, verified, words
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, THREADS, encode_options, together
+from aecodec.errors import AecodecError, ArchiveWarning
+from aecodec.options import parse_size
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
 
 CONTINUES = "what is finished stays, the same command continues"
+ONE_BY_ONE = 20  # lines of one kind; what is more is counted
 
 
 @click.group()
@@ -30,12 +34,40 @@ CODEC = together(
     DEVICE,
     MODEL,
     click.option("--workers", type=click.IntRange(1), help="Threads that read, decode and write files."),
+    THREADS,
+    click.option("--quiet", is_flag=True, help="Say nothing but problems."),
     AS_JSON,
 )
-CREATION = together(
-    encode_options("quality", "bpp", "psnr"),
-    click.option("--min-psnr", type=float, metavar="DB", help="Keep pictures that would be worse as they are."),
+FIDELITY = together(
+    click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100; 98 if nothing is asked for."),
+    encode_options("bpp", "psnr"),
+    click.option(
+        "--min-psnr",
+        type=click.FloatRange(0),
+        metavar="DB",
+        default=30.0,
+        show_default=True,
+        help="Raise the quality where a picture would be worse, or keep it as it is; 0: no floor.",
+    ),
+    click.option(
+        "--min-saving",
+        type=click.FloatRange(0, 99),
+        metavar="PERCENT",
+        default=10.0,
+        show_default=True,
+        help="Keep pictures that would not become smaller by so much.",
+    ),
+    click.option(
+        "--jpeg",
+        type=click.Choice(["lossy", "lossless", "keep"]),
+        default="lossy",
+        show_default=True,
+        help="JPEG files: as other pictures, as JPEG XL that gives back the same bytes, or as they are.",
+    ),
     encode_options("effort"),
+)
+CREATION = together(
+    FIDELITY,
     click.option(
         "--others",
         default="keep",
@@ -43,7 +75,11 @@ CREATION = together(
         show_default=True,
         help="What becomes of files that are not pictures, or damaged.",
     ),
-    click.option("--shard-size", default=1000.0, metavar="MB", show_default=True, help="Source files of a shard."),
+    click.option("--prefix", default="", metavar="FOLDER", help="Put the names below this folder of the archive."),
+    click.option("--by-date", is_flag=True, help="Put the names below folders by date, as 2019/2019-07-14."),
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files, or folders, of such names."),
+    click.option("--dry-run", is_flag=True, help="Only say what there is to do."),
+    click.option("--shard-size", default=100.0, metavar="MB", show_default=True, help="Source files of a shard."),
     click.option("--engine", default="local", type=click.Choice(["local", "ray"]), show_default=True),
     click.option("--address", help="Of a Ray cluster; default: one on this machine."),
     CODEC,
@@ -54,53 +90,102 @@ CREATION = together(
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DEST")
 @CREATION
-def create(source: str, destination: str, as_json: bool, **options: Any) -> None:
+def create(source: str, destination: str, **options: Any) -> None:
     """Archive the folder SRC in shards below DEST, or in one file DEST.zip.
 
     The same command continues after an interruption. SRC is only read.
     """
-    _make("create", source, destination, as_json, **options)
+    _make("create", source, destination, **options)
 
 
 @archive.command()
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="ARCHIVE")
 @CREATION
-def append(source: str, destination: str, as_json: bool, **options: Any) -> None:
-    """Add what is new in the folder SRC to an archive; the settings may be others."""
-    _make("append", source, destination, as_json, **options)
+def append(source: str, destination: str, **options: Any) -> None:
+    """Add what is new in the folder SRC to an archive; the settings may be others.
+
+    Files that the archive has already, byte for byte, are stored once, whatever they are called.
+    """
+    _make("append", source, destination, **options)
 
 
-def _make(verb: str, source: str, destination: str, as_json: bool, shard_size: float, **options: Any) -> None:
-    def work() -> Report:
-        from aecodec import archive as library
+def _make(verb: str, source: str, destination: str, shard_size: float, **options: Any) -> None:
+    def make(library: Any, progress: Any, options: dict[str, Any]) -> Report:
+        report: Report = getattr(library, verb)(
+            source, destination, shard_size=shard_size * 1e6, progress=progress, **options
+        )
+        return report
 
-        with output.Progress() as bar:
-            make = getattr(library, verb)
-            progress = partial(_progress, bar)
-            report: Report = make(source, destination, shard_size=shard_size * 1e6, progress=progress, **options)
-            return report
+    _run(make, created, **options)
 
-    _finish(_run(work), as_json)
+
+@archive.command()
+@click.argument("path", metavar="ARCHIVE")
+@click.option("--kept", is_flag=True, required=True, help="What was kept as it was; nothing else can be done again.")
+@FIDELITY
+@CODEC
+def redo(path: str, kept: bool, **options: Any) -> None:
+    """Compress what an ARCHIVE kept for want of a plugin, or for settings that are others now.
+
+    Shards in which something changes are written anew.
+    """
+    _run(lambda library, progress, more: library.redo(path, progress=progress, **more), created, **options)
+
+
+LOOKED_FOR = together(
+    click.argument("path", metavar="ARCHIVE"),
+    click.argument("pattern", default="*"),
+    AS_JSON,
+)
 
 
 @archive.command(name="list")
-@click.argument("path", metavar="ARCHIVE")
-@click.argument("pattern", default="*")
-@AS_JSON
+@LOOKED_FOR
 def list_(path: str, pattern: str, as_json: bool) -> None:
-    """List the files in an archive whose names match PATTERN."""
-    opened = output.or_fail(lambda: Archive(path), CONTINUES)
-    names = sorted(name for name in opened if fnmatch.fnmatchcase(name, pattern))
-    records = [opened[name].record for name in names]
+    """List the files in an archive whose names match PATTERN; exit code 1 if there is none."""
+    _list(path, Wanted(pattern), as_json)
+
+
+@archive.command(name="find")
+@LOOKED_FOR
+@click.option("--since", default="", metavar="DATE", help="Taken on or after 2019, 2019-07 or 2019-07-14.")
+@click.option("--until", default="", metavar="DATE", help="Taken on or before.")
+@click.option("--camera", default="", metavar="TEXT", help="A part of the camera's name.")
+@click.option("--larger", metavar="SIZE", help="Sources of at least so many bytes: 200kB, 5MB.")
+@click.option("--smaller", metavar="SIZE", help="Sources of at most so many bytes.")
+@click.option("--megapixels", type=float, metavar="MP", help="Pictures of at least so many.")
+@click.option("--near", metavar="LAT,LON", help="Taken near this place, in degrees north and east.")
+@click.option("--within", default=1.0, metavar="KM", show_default=True, help="How near.")
+def find_(
+    path: str, pattern: str, as_json: bool, larger: str | None, smaller: str | None, near: str | None, **wishes: Any
+) -> None:
+    """Find files by when, with which camera and where they were taken, and by size; exit code 1 if there is none."""
+
+    def wanted() -> Wanted:
+        try:
+            place = None if near is None else tuple(float(part) for part in near.split(","))
+        except ValueError:
+            place = ()
+        if place is not None and len(place) != 2:
+            raise AecodecError(f"{near!r} is no place; write degrees north and east as 48.2,16.37")
+        sizes = [None if text is None else parse_size(text) for text in (larger, smaller)]
+        return Wanted(pattern, least_bytes=sizes[0], most_bytes=sizes[1], near=place, **wishes)
+
+    _list(path, output.or_fail(wanted, CONTINUES), as_json)
+
+
+def _list(path: str, wanted: Wanted, as_json: bool) -> None:
+    records = output.or_fail(lambda: find(_opened(path), wanted), CONTINUES)
     if as_json:
-        click.echo(output.as_json([asdict(record) for record in records]))
-        return
-    for record in records:
-        facts = f"{record.kind:9}{record.bytes:>12,} {record.stored:>12,}"
-        if record.kind == PICTURE:
-            facts += f"  {record.width}x{record.height}  {record.bpp:.3f} bpp  {record.psnr:.2f} dB"
-        click.echo(f"{facts}  {record.name}" + (f"  ({record.reason})" if record.reason else ""))
+        click.echo(output.as_json([to_json(record) for record in records]))
+    elif records:
+        click.echo(HEAD)
+        for record in records:
+            click.echo(line(record))
+    if not records:
+        click.echo(f"aecodec: {path}: nothing in it is like that", err=True)
+        raise SystemExit(1)
 
 
 @archive.command()
@@ -108,20 +193,25 @@ def list_(path: str, pattern: str, as_json: bool) -> None:
 @AS_JSON
 def info(path: str, as_json: bool) -> None:
     """Sum up what is in an archive."""
-    opened = output.or_fail(lambda: Archive(path), CONTINUES)
+    opened = output.or_fail(lambda: _opened(path), CONTINUES)
     records = [item.record for item in opened.values()]
-    pictures = [record for record in records if record.kind == PICTURE]
+    stored = [record for record in records if not record.same_as]
+    pictures = [record for record in stored if record.kind == PICTURE]
     pixels = sum(record.width * record.height for record in pictures)
-    before, after = sum(record.bytes for record in records), sum(record.stored for record in records)
+    before, after = sum(record.bytes for record in records), sum(record.stored for record in stored)
+    taken = sorted(record.taken for record in records if record.taken)
     facts: dict[str, Any] = {
         "archive": path,
         "shards": len(opened.shards),
-        "settings": [dict(s) for s in {tuple(settings.items()): None for settings in opened.settings}],
+        "settings": [json.loads(text) for text in dict.fromkeys(json.dumps(s) for s in opened.settings)],
         "files": {kind: sum(r.kind == kind for r in records) for kind in sorted({r.kind for r in records})},
+        "duplicates": sum(bool(record.same_as) for record in records),
         "missing": {name: record.reason for name, record in opened.missing.items()},
         "source_bytes": before,
         "stored_bytes": after,
         "ratio": round(before / after, 3) if after else None,
+        "taken": [taken[0], taken[-1]] if taken else None,
+        "cameras": sorted({record.camera for record in records if record.camera}),
     }
     if pictures:
         facts |= {
@@ -130,7 +220,12 @@ def info(path: str, as_json: bool) -> None:
             "psnr_mean": round(sum(record.psnr for record in pictures) / len(pictures), 3),
             "psnr_min": min(record.psnr for record in pictures),
         }
-    output.show(facts, as_json, column=13)
+    if as_json:
+        click.echo(output.as_json(facts))
+        return
+    for name, value in facts.items():
+        if value not in (None, [], {}):
+            click.echo(printable(f"{name.replace('_', ' '):13} {words(value)}"))
 
 
 @archive.command()
@@ -139,66 +234,94 @@ def info(path: str, as_json: bool) -> None:
 @click.option("-o", "--output", "target", required=True, metavar="DIR", help="Folder to write to.")
 @click.option("--as", "suffix", default=".png", show_default=True, metavar="SUFFIX", help="Or .webp, .jpg, .aec ...")
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--salvage", is_flag=True, help="Take out of damaged shards and pictures what is whole.")
 @CODEC
-def extract(
-    path: str, pattern: str, target: str, suffix: str, device: str, model: str | None, as_json: bool, **options: Any
-) -> None:
-    """Write the files whose names match PATTERN to a folder: pictures decoded, other files as they were."""
+def extract(path: str, pattern: str, target: str, device: str, model: str | None, **options: Any) -> None:
+    """Write the files whose names match PATTERN to a folder: pictures decoded, other files as they were.
 
-    def work() -> Report:
-        from aecodec import archive as library
+    The same command continues after an interruption.
+    """
 
-        with output.Progress() as bar:
-            opened = Archive(path, device, model)
-            return library.extract(opened, target, pattern, suffix=suffix, progress=partial(_progress, bar), **options)
+    def work(library: Any, progress: Any, more: dict[str, Any]) -> Report:
+        opened = _opened(path, device, model, salvage=more["salvage"])
+        if not options["quiet"]:
+            from aecodec.archive.extracting import expected_bytes
 
-    _finish(_run(work), as_json)
+            items = [opened[name] for name in select(opened, pattern)]
+            written = output.size(expected_bytes(items, more["suffix"]))
+            click.echo(f"{count(len(items), 'file')}, about {written} to write", err=True)
+        report: Report = library.extract(opened, target, pattern, progress=progress, **more)
+        return report
+
+    _run(work, counted, **options)
 
 
 @archive.command()
 @click.argument("path", metavar="ARCHIVE")
 @click.option("--deep", is_flag=True, help="Decode every picture and compare it with what the archive says of it.")
-@click.option("--source", metavar="SRC", help="With --deep: compare the PSNR with the originals, too.")
+@click.option("--source", metavar="SRC", help="Compare with the folder it was made from, too.")
 @CODEC
-def verify(path: str, as_json: bool, **options: Any) -> None:
-    """Check every checksum of an archive."""
+def verify(path: str, **options: Any) -> None:
+    """Check every bit of an archive, and that nothing is missing."""
+    _run(lambda library, progress, more: library.verify(path, progress=progress, **more), verified, **options)
 
-    def work() -> Report:
+
+@archive.command()
+@click.argument("path", metavar="ARCHIVE")
+@AS_JSON
+def repair(path: str, as_json: bool) -> None:
+    """Write damaged shards anew with all that is whole in them; what they were before stays beside them."""
+    _run(lambda library, progress, more: library.repair(path), counted, as_json=as_json)
+
+
+def _opened(path: str, *options: Any, **more: Any) -> Archive:
+    """An archive; what is wrong with it is said in a line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ArchiveWarning)
+        opened = Archive(path, *options, **more)
+    for warning in caught:
+        click.echo(printable(f"aecodec: {warning.message}"), err=True)
+    return opened
+
+
+def _run(
+    work: Callable[[Any, Any, dict[str, Any]], Report],
+    say: Callable[[Report], Iterable[str]],
+    as_json: bool,
+    quiet: bool = False,
+    threads: int | None = None,
+    **options: Any,
+) -> None:
+    """Does what a command is for, and says what was done. Exits with 1 if there were problems."""
+    if "min_psnr" in options:
+        options["min_psnr"] = options["min_psnr"] or None
+        options["min_saving"] /= 100
+
+    def call() -> Report:
         from aecodec import archive as library
+        from aecodec.pipeline import session
 
-        with output.Progress() as bar:
-            return library.verify(path, progress=partial(_progress, bar), **options)
+        def progress(report: Report) -> None:
+            if not quiet:
+                bar.update(report.bytes_in, report.bytes_total, report.seconds, speed(report))
 
-    _finish(_run(work), as_json)
+        with session(threads), output.Progress() as bar:
+            return work(library, progress, options)
 
-
-def _run(work: Callable[[], Report]) -> Report:
     process.prepare_pillow()
-    return output.or_fail(work, CONTINUES)
-
-
-def _progress(bar: output.Progress, report: Report) -> None:
-    bar.update(report.bytes_in, report.bytes_total, report.seconds, _speed(report))
-
-
-def _speed(report: Report) -> str:
-    files = sum(report.counts.values())
-    return f"{files} files, {report.pixels / 1e6 / max(report.seconds, 1e-9):.2f} MP/s, {_amounts(report)}"
-
-
-def _amounts(report: Report) -> str:
-    ratio = report.bytes_in / report.bytes_out if report.bytes_out else 1.0
-    return f"{report.bytes_in / 1e6:.1f} MB -> {report.bytes_out / 1e6:.1f} MB ({ratio:.2f}:1)"
-
-
-def _finish(report: Report, as_json: bool) -> None:
-    """Says what was done. Exits with 1 if there were problems."""
-    for name, reason in report.problems:
-        click.echo(f"aecodec: {name}: {reason}", err=True)
+    report = output.or_fail(call, CONTINUES)
+    _several([f"aecodec: {name}: {reason}" for name, reason in report.problems], "problems")
     if as_json:
         click.echo(output.as_json(vars(report)))
-    else:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(report.counts.items()))
-        click.echo(f"{counts or 'nothing'}; {_amounts(report)}, {report.seconds:.1f} s")
+    elif not quiet:
+        for text in [*report.notes, *say(report)]:
+            click.echo(printable(text))
     if report.problems:
         raise SystemExit(1)
+
+
+def _several(lines: Sequence[str], what: str) -> None:
+    for text in lines[:ONE_BY_ONE]:
+        click.echo(printable(text), err=True)
+    if len(lines) > ONE_BY_ONE:
+        click.echo(f"... and {len(lines) - ONE_BY_ONE:,} more {what}; --json lists them all", err=True)

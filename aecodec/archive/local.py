@@ -1,0 +1,313 @@
+"""A folder on this machine: listed, read, and written so that nothing is ever half there or in the wrong place."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from filelock import FileLock, Timeout
+
+from aecodec.archive.entry import Entry
+from aecodec.errors import AecodecError
+
+LOCK = ".aecodec-lock"
+PART, JOURNAL = ".part", ".journal"  # suffixes of what is on its way to become a shard
+WRITING = ".aecodec-part"  # suffix of a file that is being extracted
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without them
+CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
+
+
+class LocalFolder:
+    """A folder on this machine."""
+
+    resumes = True  # drafts survive their process
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def entries(self) -> list[Entry]:
+        """Every file, every link and every empty folder below, by name. Links are not followed."""
+        if not self.root.is_dir():
+            raise AecodecError(f"{self.root}: not a folder")
+        found: list[Entry] = []
+
+        def unreadable(error: OSError) -> None:
+            found.append(Entry(self._name(error.filename), problem=f"folder: {error.strerror}"))
+
+        for folder, folders, names in os.walk(self.root, onerror=unreadable):
+            if not folders and not names and Path(folder) != self.root:
+                found.append(Entry(self._name(folder) + "/"))
+            found += [self._entry(os.path.join(folder, name)) for name in names]
+            links = (os.path.join(folder, name) for name in folders)
+            found += [self._entry(path) for path in links if os.path.islink(path)]
+        return sorted(found, key=lambda entry: entry.name)
+
+    def _name(self, path: str) -> str:
+        name = Path(path).relative_to(self.root).as_posix()
+        return name.encode(errors="backslashreplace").decode()
+
+    def _entry(self, path: str) -> Entry:
+        name = self._name(path)
+        try:
+            path.encode()
+            state = os.lstat(path)
+            if stat.S_ISLNK(state.st_mode):
+                target = os.readlink(path)
+                target.encode()
+                return Entry(name, len(target.encode()), state.st_mtime_ns, 0o777, target)
+        except UnicodeEncodeError:
+            return Entry(name, problem="its name, or where it points, is not valid UTF-8")
+        except OSError as error:
+            return Entry(name, problem=error.strerror or str(error))
+        if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for ever
+            return Entry(name, problem="not a regular file")
+        return Entry(name, state.st_size, state.st_mtime_ns, stat.S_IMODE(state.st_mode) & 0o777)
+
+    def state(self, name: str) -> tuple[int, int | None]:
+        """(size, mtime_ns) of a file now; of a link itself."""
+        state = os.lstat(self.root / name)
+        return state.st_size, state.st_mtime_ns
+
+    def zips(self) -> list[str]:
+        """Names of the ZIP files directly in the folder, sorted; none if it does not exist."""
+        return sorted(path.name for path in self.root.glob("*.zip") if not path.name.startswith("."))
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self.root / name)
+
+    def open(self, name: str) -> BinaryIO:
+        return (self.root / name).open("rb")
+
+    @contextmanager
+    def lock(self, name: str | None) -> Iterator[None]:
+        """No other process may write here meanwhile, or, with a name, this file. Raises AecodecError if one does."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / (LOCK if name is None else f".{_short(name)}.lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            what = self.root if name is None else self.root / name
+            raise AecodecError(f"{what}: another run is writing to this archive; wait until it has ended") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def draft(self, name: str) -> Draft:
+        """A shard that is to be made, perhaps begun by an earlier process."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return Draft(self.root, name)
+
+    def discard_drafts(self, but: frozenset[str]) -> None:
+        """Removes what runs that were killed have begun of other files than these."""
+        kept = {f".{_short(name)}{suffix}" for name in but for suffix in (PART, JOURNAL)}
+        for path in self.root.glob(".*.zip*"):
+            if path.name.endswith((PART, JOURNAL, ".tmp")) and path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def rename(self, name: str, new: str) -> None:
+        os.replace(self.root / name, self.root / new)
+        sync_folder(self.root)
+
+    def write(
+        self,
+        name: str,
+        write: Callable[[BinaryIO], object],
+        mtime_ns: int | None = None,
+        mode: int = 0o644,
+        replace: bool = True,
+    ) -> int:
+        """Creates or replaces a file in one step, with its time; returns its size in bytes.
+
+        No link on the way is followed. replace: whether a file, or a link, of this name may go.
+        Raises AecodecError if a link is in the way, OSError naming the file if it cannot be written.
+        """
+        try:
+            with self._parent(name, make=True) as (folder, base):
+                temporary = self._beside(base, f".{_short(os.path.basename(base))}{WRITING}")
+                _remove(temporary, folder)  # of a run that was killed
+                file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | CAREFUL, 0o600, dir_fd=folder)
+                try:
+                    with os.fdopen(file, "w+b") as opened:
+                        write(opened)
+                        opened.flush()
+                        size = opened.seek(0, 2)
+                        if hasattr(os, "fchmod"):
+                            os.fchmod(opened.fileno(), mode)
+                        if mtime_ns is not None and os.utime in os.supports_fd:
+                            os.utime(opened.fileno(), ns=(mtime_ns, mtime_ns))
+                        os.fsync(opened.fileno())
+                    publish(temporary, base, folder, replace)
+                    if mtime_ns is not None and os.utime not in os.supports_fd:
+                        os.utime(base, ns=(mtime_ns, mtime_ns))
+                finally:
+                    with suppress(OSError):
+                        _remove(temporary, folder)
+        except OSError as error:
+            error.filename, error.filename2 = str(self.root / name), None
+            raise
+        return size
+
+    def make_folder(self, name: str) -> None:
+        with self._parent(name.rstrip("/") + "/.", make=True):
+            pass
+
+    def make_link(self, name: str, target: str, replace: bool = False) -> None:
+        """Raises OSError if there is something of this name."""
+        with self._parent(name, make=True) as (folder, base):
+            if replace:
+                _remove(base, folder)
+            os.symlink(target, base, dir_fd=folder)
+
+    @staticmethod
+    def _beside(base: str, name: str) -> str:
+        return os.path.join(os.path.dirname(base), name)
+
+    @contextmanager
+    def _parent(self, name: str, make: bool) -> Iterator[tuple[int | None, str]]:
+        """(descriptor, name in it) of the folder of a file, reached without following links below the root."""
+        *parts, base = name.split("/")
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not BY_DESCRIPTOR:
+            path = self.root
+            for part in parts:
+                path = path / part
+                if path.is_symlink():
+                    raise AecodecError(f"{path} is a link; nothing is written through it")
+                path.mkdir(exist_ok=True)
+            yield None, str(path / base)
+            return
+        folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for part in parts:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=folder)
+                try:
+                    inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                except OSError as error:
+                    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                        raise AecodecError(
+                            f"{part} in {self.root} is a link or a file; nothing is written through it"
+                        ) from error
+                    raise
+                os.close(folder)
+                folder = inner
+            yield folder, base
+        finally:
+            os.close(folder)
+
+
+class Draft:
+    """A shard in the making: its bytes, and beside them a journal of what of them is sure to be on the disk.
+
+    Attributes: file (open for reading and writing, without a buffer).
+    """
+
+    def __init__(self, root: Path, name: str):
+        self._root, self._name = root, name
+        self._part, self._journal = (root / f".{_short(name)}{suffix}" for suffix in (PART, JOURNAL))
+        self.file = open_raw(self._part)
+        self._lines = open_raw(self._journal)
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self._lines.close()
+
+    def journal(self) -> list[bytes]:
+        """The lines that were written whole."""
+        self._lines.seek(0)
+        *whole, _ = self._lines.read().split(b"\n")
+        return whole
+
+    def begin(self, lines: list[bytes]) -> None:
+        """Makes these the journal."""
+        self._lines.seek(0)
+        self._lines.truncate(0)
+        self._append(b"".join(line + b"\n" for line in lines))
+
+    def checkpoint(self, line: bytes) -> None:
+        """Waits until what was written is on the disk, and then says so in the journal."""
+        os.fsync(self.file.fileno())
+        self._append(line + b"\n")
+
+    def _append(self, data: bytes) -> None:
+        self._lines.seek(0, 2)
+        while data:
+            data = data[self._lines.write(data) :]
+        os.fsync(self._lines.fileno())
+
+    def publish(self, replace: bool = False) -> None:
+        """Gives the shard its name. Raises AecodecError if there is a file of this name already, unless `replace`."""
+        os.fsync(self.file.fileno())
+        publish(str(self._part), str(self._root / self._name), None, replace)
+        sync_folder(self._root)
+        self.discard()
+
+    def discard(self) -> None:
+        for path in (self._journal, self._part):
+            path.unlink(missing_ok=True)
+
+
+def open_raw(path: Path) -> BinaryIO:
+    """A file to be read and written without a buffer, made if there is none."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | CAREFUL, 0o644)
+    return cast(BinaryIO, os.fdopen(file, "r+b", buffering=0))
+
+
+def publish(temporary: str, name: str, folder: int | None, replace: bool) -> None:
+    """Gives a file its name. Raises AecodecError if there is one of this name, unless `replace`."""
+    if replace:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileExistsError:
+        raise AecodecError(f"{name} is there by now; another run has written it") from None
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise AecodecError(f"{name} is there by now; another run has written it") from None
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        os.unlink(temporary, dir_fd=folder)
+
+
+def sync_folder(path: Path) -> None:
+    """Waits until the names in a folder are on the disk, where the system can say so."""
+    if os.name == "nt":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that cannot
+            raise
+    finally:
+        os.close(folder)
+
+
+def _remove(name: str, folder: int | None) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _short(name: str) -> str:
+    """A name to which prefix and suffix can be added; the same for the same name, so that it is found again."""
+    if len(name.encode()) <= 200:
+        return name
+    return f"{name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -1,0 +1,138 @@
+"""Trying again what an archive kept as it was: with a plugin that was missing then, or another setting."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from aecodec.archive import index, storage
+from aecodec.archive.creating import DEFAULT_FLOOR, DEFAULT_QUALITY, DEFAULT_SAVING, settings_of
+from aecodec.archive.flow import DECODE_AHEAD, READ_AHEAD, Progress, Report, ahead
+from aecodec.archive.manifest import DUPLICATE, FIRST_VERSION, JPEG, ORIGINAL, OTHER, PICTURE, STORED, Record
+from aecodec.archive.reader import Archive
+from aecodec.archive.salvaging import recover
+from aecodec.archive.shards import ShardWriter, open_shard, read_at
+from aecodec.archive.sources import Planned, Source, decode, decoded_bytes, read
+from aecodec.archive.storage import Entry
+from aecodec.archive.writer import Settings, codec_of, encode, finished, free_member
+from aecodec.errors import AecodecError
+from aecodec.options import DEFAULT_EFFORT, EncodeOptions
+
+
+def redo(
+    archive: str | Path,
+    quality: float | None = None,
+    *,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    min_psnr: float | None = DEFAULT_FLOOR,
+    min_saving: float = DEFAULT_SAVING,
+    jpeg: str = "lossy",
+    effort: int = DEFAULT_EFFORT,
+    device: str = "auto",
+    model: str | Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Compresses what an archive kept as it was, where that is possible by now. Settings as of `create`.
+
+    A shard in which something changes is written anew in one step, everything else in it as it was. The report counts
+    what was compressed, and what stays kept as "original" and "other".
+    Raises AecodecError if there is no archive, shards of it are damaged, or a setting is unusable.
+    """
+    started = time.monotonic()
+    quality = DEFAULT_QUALITY if quality is None and bpp is None and psnr is None else quality
+    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort)
+    settings = settings_of(options, min_saving, jpeg, "keep", device, model, workers)
+    folder, single = storage.locate(archive)
+    report = Report()
+    with folder.lock(single):
+        opened = Archive(archive)
+        if opened.damaged or opened.damaged_index:
+            raise AecodecError(f"{archive}: is damaged; aecodec archive repair first")
+        kept = [item for item in opened.values() if item.record.kind in (ORIGINAL, OTHER) and not item.record.same_as]
+        report.bytes_total = sum(item.record.bytes for item in kept)
+        digests = dict(opened.index or {})
+        for shard in opened.shards:
+            records = [item.record for item in kept if item.shard == shard]
+            better: dict[str, tuple[Record, bytes]] = {}
+            for item in _tried(opened, records, settings, report):
+                record, data = finished(item)
+                if record.kind in (PICTURE, JPEG) and data is not None:
+                    better[record.name] = record, data
+                    record = replace(record, stored=len(data))
+                report.count(record if record.name in better else replace(record, stored=record.bytes))
+                report.seconds = time.monotonic() - started
+                if progress is not None:
+                    progress(report)
+            if better:
+                digests[shard] = _rewrite(opened, shard, better)
+                if single is None:
+                    index.write_index(folder, digests)
+    return report
+
+
+class _Kept:
+    """Files of an archive, as those of a folder."""
+
+    def __init__(self, archive: Archive):
+        self._archive = archive
+
+    def open(self, name: str) -> BinaryIO:
+        return io.BytesIO(self._archive[name].read())
+
+    def state(self, name: str) -> tuple[int, int | None]:
+        record = self._archive[name].record
+        return record.bytes, record.mtime_ns
+
+
+def _tried(opened: Archive, records: Sequence[Record], settings: Settings, report: Report) -> list[Source]:
+    """The files of these records as they are stored now."""
+    files = [Planned(Entry(r.name, r.bytes, r.mtime_ns, r.mode), r.name) for r in records]
+    codec = codec_of(settings.device, settings.model)
+    result = []
+    with ThreadPoolExecutor(settings.workers) as pool:
+        found = ahead(pool, partial(read, _Kept(opened), settings), files, lambda one: one.entry.size, READ_AHEAD)
+        decoded = ahead(pool, partial(decode, settings), found, decoded_bytes, DECODE_AHEAD)
+        for batch in encode(codec, decoded, settings, report):
+            result += [item if item.encoded or item.record.kind == JPEG else replace(item, data=None) for item in batch]
+    return result
+
+
+def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes]]) -> str:
+    """Writes a shard anew with some of its files in another form. Returns its SHA-256."""
+    with ExitStack() as stack:
+        old = stack.enter_context(opened.folder.open(shard))
+        contents = open_shard(old)
+        if contents.version == FIRST_VERSION:
+            contents = recover(old).contents
+        taken = {record.member for record in contents.records}
+        draft = stack.enter_context(opened.folder.draft(shard))
+        draft.begin([])
+        writer = ShardWriter(draft.file, contents.settings)
+        members: dict[str, str] = {}
+        written = []
+        for record in contents.records:
+            if record.name in better:
+                record, data = better[record.name]
+                record = replace(record, member=free_member(record, taken))
+                taken.add(record.member)
+                record = writer.add(record, data)
+            elif record.kind == DUPLICATE and record.same_as in members:
+                target = posixpath.relpath(members[record.same_as], posixpath.dirname(record.member) or ".")
+                record = writer.add(record, target.encode())
+            elif record.kind in STORED:
+                record = writer.stream(record, record.stored, read_at(old, record.offset, record.stored))
+            members[record.name] = record.member
+            written.append(record)
+        digest = writer.finish(written)
+        draft.publish(replace=True)
+    return digest
