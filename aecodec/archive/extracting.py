@@ -27,7 +27,7 @@ from aecodec.errors import AecodecError, FormatError
 
 # What Windows does not allow in names, and names that are devices there.
 _NOT_ON_WINDOWS = re.compile(
-    r'[\x00-\x1f<>:"\\|?*%]|[ .](?=/|$)|^(con|prn|aux|nul|com\d|lpt\d)(?=[./]|$)', re.IGNORECASE
+    r'[\x00-\x1f<>:"\\|?*%]|[ .](?=/|$)|(?:^|(?<=/))(?:con|prn|aux|nul|com\d|lpt\d)(?=[./]|$)', re.IGNORECASE
 )
 
 

@@ -114,6 +114,8 @@ def plan(
     digests = _Digests(source, workers)
     held = {} if existing is None else {name: item.record for name, item in existing.items()}
     failed = {} if existing is None else existing.missing
+    if existing is not None:
+        held.update(_restorable(existing, wanted, digests))
     digests.prepare(p.entry for p in wanted if _maybe_same(p.entry, held.get(p.name)))
     runs: list[list[Planned]] = [[]]
     again: list[Planned] = []
@@ -147,6 +149,14 @@ def plan(
                 )
             )
     return _without_duplicates([*runs, again], held, digests)
+
+
+def _restorable(existing: Archive, wanted: Sequence[Planned], digests: _Digests) -> dict[str, Record]:
+    """Records of duplicates of files whose shard is missing, and that are archived again now, the same as they were."""
+    entries = {planned.name: planned.entry for planned in wanted if planned.name not in existing}
+    pairs = [(r, entries[r.same_as]) for r in existing.dangling.values() if r.same_as in entries]
+    digests.prepare(entry for record, entry in pairs if entry.size == record.bytes)
+    return {record.name: record for record, entry in pairs if digests[entry] == record.sha256}
 
 
 def _same_file(entry: Entry, record: Record) -> bool:

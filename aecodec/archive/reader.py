@@ -103,9 +103,9 @@ class Archive(Mapping[str, Item]):
 
     Attributes: shards (their names), index (SHA-256 of each by SHA256SUMS, None without it), damaged_index (what is
     wrong with that), first_format (shards of that), settings (of each shard that was read), missing (records of sources
-    that were skipped or failed), lost (what is wrong with files that are there no more), damaged (shard, reason),
-    absent (names of shards that should be there), notes (phrases for what is odd about the archive, though no file
-    suffers from it).
+    that were skipped or failed), lost (what is wrong with files that are there no more), dangling (records of those
+    that are duplicates), damaged (shard, reason), absent (names of shards that should be there), notes (phrases for
+    what is odd about the archive, though no file suffers from it).
 
     Raises AecodecError if there are no shards, FormatError if none can be read.
     """
@@ -120,6 +120,7 @@ class Archive(Mapping[str, Item]):
         self.damaged: list[tuple[str, str]] = []
         self.notes: list[str] = []
         self.lost: dict[str, str] = {}
+        self.dangling: dict[str, Record] = {}
         self._items: dict[str, Item] = {}
         self.missing: dict[str, Record] = {}
         self.index: dict[str, str] | None = None
@@ -190,6 +191,7 @@ class Archive(Mapping[str, Item]):
             same = self._items.get(record.same_as)
             if same is None or same.record.kind == DUPLICATE:
                 del self._items[name]
+                self.dangling[name] = record
                 self.lost[name] = f"is the same as {record.same_as}, which is lost"
             else:
                 own = {field: getattr(record, field) for field in ("name", "mtime_ns", "mode", "same_as")}

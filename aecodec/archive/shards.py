@@ -20,9 +20,9 @@ CHUNK = 2**20  # bytes; what is copied at a time
 TAIL = 2**16  # bytes that are read from the end, in the hope that the manifest is among them
 NO_DIGEST = "0" * 64  # stands in the header of a member whose bytes are still to come
 
-# The comment of the ZIP file. With it the end record follows from what is before it, of which it has the hash: so every
-# bit of the file is covered.
-SEAL = "aecodec-shard {version} manifest {offset} {size} {digest} sealed {seal}"
+# The comment of the ZIP file. With it the end record follows from what is before it, of which, and of the comment's own
+# beginning, it has the hash: so every bit of the file is covered.
+SEAL = "aecodec-shard {version} manifest {offset} {size} {digest} sealed "
 _SEAL = re.compile(
     rb"aecodec-shard (\d{1,4}) manifest (\d{1,19}) (\d{1,19}) ([0-9a-f]{64}) sealed ([0-9a-f]{64})", re.ASCII
 )
@@ -107,7 +107,7 @@ class ShardWriter:
         count, start = len(self._members), self._at
         write(self.file, directory + ziplayout.end(count, len(directory), start))
         digest = sha256_of(self.file)
-        comment = seal(place, len(listing), hashlib.sha256(listing).hexdigest(), digest.hexdigest())
+        comment = seal(place, len(listing), hashlib.sha256(listing).hexdigest(), digest)
         record = ziplayout.end_record(count, len(directory), start, comment)
         write(self.file, record)
         digest.update(record)
@@ -181,9 +181,13 @@ def sha256_of(file: BinaryIO, size: int | None = None) -> hashlib._Hash:
     return digest
 
 
-def seal(offset: int, size: int, digest: str, seal: str) -> bytes:
-    """The comment of a shard: where its manifest is, the manifest's SHA-256, that of all before the end record."""
-    return SEAL.format(version=manifest.VERSION, offset=offset, size=size, digest=digest, seal=seal).encode()
+def seal(offset: int, size: int, digest: str, before: hashlib._Hash) -> bytes:
+    """The comment of a shard: where its manifest is, its SHA-256, and that of all before the end record, of which
+    `before` is the hash, and of the comment so far."""
+    told = SEAL.format(version=manifest.VERSION, offset=offset, size=size, digest=digest).encode()
+    sealed = before.copy()
+    sealed.update(told)
+    return told + sealed.hexdigest().encode()
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,9 @@ def open_shard(file: BinaryIO) -> Contents:
     tail = file.read(TAIL)
     found = find_seal(tail)
     if found is None:
+        at = tail.rfind(ziplayout.END)
+        if at >= 0 and at + ziplayout.END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
+            raise FormatError("damaged: it does not end as a ZIP file does")
         return _check_places(_open_by_directory(file), size)
     at, offset, length, digest, _ = found
     begin = size - len(tail)
@@ -240,6 +247,8 @@ def _open_by_directory(file: BinaryIO) -> Contents:
     """A shard without a seal: of the first format, or damaged there."""
     try:
         with zipfile.ZipFile(file) as opened:
+            if min((member.header_offset for member in opened.infolist()), default=0):
+                raise FormatError("damaged: its end is that of another file")  # that is kept in it
             try:
                 info = opened.getinfo(MANIFEST)
             except KeyError:
@@ -276,13 +285,13 @@ def check_seal(file: BinaryIO) -> str:
         raise FormatError("damaged: it has no seal at its end")
     at, offset, length, digest, sealed = found
     whole = sha256_of(file, begin + at)
-    if whole.hexdigest() != sealed:
+    comment = seal(offset, length, digest, whole)
+    if not comment.endswith(sealed.encode()):
         raise FormatError("damaged: its bytes are not those that were sealed")
-    file.seek(0)
     # The directory is what was sealed, so the end record must be the one that follows from it.
     at_end = begin + at
     entries, directory, start = _directory(file, at_end)
-    expected = ziplayout.end_record(entries, directory, start, seal(offset, length, digest, sealed))
+    expected = ziplayout.end_record(entries, directory, start, comment)
     if tail[at:] != expected:
         raise FormatError("damaged: its end record is not the one that was sealed")
     whole.update(tail[at:])

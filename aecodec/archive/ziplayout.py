@@ -17,6 +17,7 @@ LOCAL_BYTES, END_BYTES = 30, 22
 LOCATOR_BYTES, END64_BYTES = 20, 56
 ZIP64, UNIX_TIME, NOTE = 0x0001, 0x5455, 0x4541  # ids of extra fields; the last, "AE", is ours
 STORED_UTF8 = struct.pack("<HH", 0x0800, 0)  # flags: names are UTF-8; method: stored
+STORED_ASCII = bytes(4)  # as in archives of the first format
 VERSION, VERSION64 = 20, 45  # of the ZIP specification that a reader needs to know
 UNIX = 3  # the system that modes are of
 MOST = 0xFFFFFFFF  # sizes and offsets from here on are kept in 64 bits
@@ -90,7 +91,7 @@ def read_local_header(data: bytes | memoryview, offset: int) -> tuple[Member, in
     The mode is not in it, and stays 0. A damaged note is left out.
     """
     data = bytes(data[: LOCAL_BYTES + 2 * 65535])
-    if len(data) < LOCAL_BYTES or data[:4] != LOCAL or data[6:10] != STORED_UTF8:
+    if len(data) < LOCAL_BYTES or data[:4] != LOCAL or data[6:10] not in (STORED_UTF8, STORED_ASCII):
         return None
     crc, packed, size, name_bytes, extra_bytes = struct.unpack("<IIIHH", data[14:LOCAL_BYTES])
     length = LOCAL_BYTES + name_bytes + extra_bytes
