@@ -16,6 +16,7 @@ def forge(path: Path, change: Callable[[Record, bytes], tuple[Record, bytes]]) -
     contents = open_shard(io.BytesIO(data))
     with path.open("w+b", buffering=0) as file:
         writer = ShardWriter(file, contents.settings)
+        writer.begin()
         written = []
         for record in contents.records:
             if record.kind in STORED:

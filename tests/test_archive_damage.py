@@ -432,6 +432,7 @@ def test_large_members_and_many_have_wide_fields(tmp_path: Path, monkeypatch: py
     with path.open("w+b", buffering=0) as file:
         monkeypatch.setattr(ziplayout, "MOST_ENTRIES", 3)
         writer = ShardWriter(file, {})
+        writer.begin()
         records = [writer.add(Record(f"{n}.txt", "other", 5, member=f"{n}.txt"), f"text{n}".encode()) for n in range(5)]
         writer.finish(records)
         file.seek(0)

@@ -83,6 +83,7 @@ def extract(
                 raise AecodecError(f"{target} is what {owners[target]} becomes")
             if record.kind != FOLDER and not force and folder.exists(target):
                 if _is_finished(folder, target, record, suffix):
+                    folder.tidy(target)
                     return Fetched(item, present=True)
                 raise AecodecError(f"{folder}/{target} exists")
             return Fetched(item, read_picture(item) if record.kind == PICTURE else None)

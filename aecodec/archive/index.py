@@ -37,6 +37,7 @@ def read_index(folder: Folder) -> dict[str, str] | None:
 def write_index(folder: Folder, digests: Mapping[str, str]) -> None:
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     folder.write(INDEX, lambda file: file.write(text.encode()))
+    folder.sync()
 
 
 def gaps(names: Iterable[str]) -> list[str]:

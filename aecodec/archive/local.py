@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -115,9 +116,30 @@ class LocalFolder:
             if path.name.endswith((PART, JOURNAL, ".tmp")) and path.name not in kept:
                 path.unlink(missing_ok=True)
 
-    def rename(self, name: str, new: str) -> None:
-        os.replace(self.root / name, self.root / new)
-        sync_folder(self.root)
+    def keep_aside(self, name: str, suffix: str) -> str:
+        """Gives a file a second name, with a suffix, under which it stays when it is replaced. Returns that."""
+        number = 0
+        while True:
+            second = f"{name}{suffix}" + (f".{number}" if number else "")
+            try:
+                os.link(self.root / name, self.root / second)
+            except FileExistsError:
+                if os.path.samefile(self.root / name, self.root / second):  # of a run that was killed
+                    return second
+                number += 1
+                continue
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                with self.open(name) as old:
+                    self.write(second, lambda file: shutil.copyfileobj(old, file), replace=False)
+            sync_folder(self.root)
+            return second
+
+    def tidy(self, name: str) -> None:
+        """Removes what a run that was killed has left of the writing of a file that is there."""
+        with suppress(AecodecError, OSError), self._parent(name, make=False) as (folder, base):
+            _remove(self._writing(base), folder)
 
     def write(
         self,
@@ -134,7 +156,7 @@ class LocalFolder:
         """
         try:
             with self._parent(name, make=True) as (folder, base):
-                temporary = self._beside(base, f".{_short(os.path.basename(base))}{WRITING}")
+                temporary = self._writing(base)
                 _remove(temporary, folder)  # of a run that was killed
                 file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | CAREFUL, 0o600, dir_fd=folder)
                 try:
@@ -158,6 +180,10 @@ class LocalFolder:
             raise
         return size
 
+    def sync(self) -> None:
+        """Waits until the names that were written are on the disk."""
+        sync_folder(self.root)
+
     def make_folder(self, name: str) -> None:
         with self._parent(name.rstrip("/") + "/.", make=True):
             pass
@@ -170,8 +196,8 @@ class LocalFolder:
             os.symlink(target, base, dir_fd=folder)
 
     @staticmethod
-    def _beside(base: str, name: str) -> str:
-        return os.path.join(os.path.dirname(base), name)
+    def _writing(base: str) -> str:
+        return os.path.join(os.path.dirname(base), f".{_short(os.path.basename(base))}{WRITING}")
 
     @contextmanager
     def _parent(self, name: str, make: bool) -> Iterator[tuple[int | None, str]]:
@@ -184,14 +210,16 @@ class LocalFolder:
                 path = path / part
                 if path.is_symlink():
                     raise AecodecError(f"{path} is a link; nothing is written through it")
-                path.mkdir(exist_ok=True)
+                if make:
+                    path.mkdir(exist_ok=True)
             yield None, str(path / base)
             return
         folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for part in parts:
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=folder)
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
                 try:
                     inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
                 except OSError as error:

@@ -118,6 +118,7 @@ def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes]
         draft = stack.enter_context(opened.folder.draft(shard))
         draft.begin([])
         writer = ShardWriter(draft.file, contents.settings)
+        writer.begin()
         members: dict[str, str] = {}
         written = []
         for record in contents.records:

@@ -85,8 +85,17 @@ class RemoteFolder:
                 if path.endswith(".zip" + TEMPORARY):
                     self._fs.rm_file(path)
 
-    def rename(self, name: str, new: str) -> None:
-        self._fs.mv(self._path(name), self._path(new))
+    def keep_aside(self, name: str, suffix: str) -> str:
+        """Copies a file, so that it stays when it is replaced. Returns the name of the copy."""
+        second, number = f"{name}{suffix}", 0
+        while self.exists(second):
+            number += 1
+            second = f"{name}{suffix}.{number}"
+        self._fs.cp_file(self._path(name), self._path(second))
+        return second
+
+    def tidy(self, name: str) -> None:
+        """Nothing is left here of what was not written whole."""
 
     def write(
         self,
@@ -115,6 +124,9 @@ class RemoteFolder:
             self._fs.rm_file(path + TEMPORARY)
             raise AecodecError(f"{self}/{name} is there by now; another run has written it")
         self._fs.mv(path + TEMPORARY, path)
+
+    def sync(self) -> None:
+        """What was uploaded is there."""
 
     def make_folder(self, name: str) -> None:
         self._fs.makedirs(self._path(name), exist_ok=True)

@@ -258,9 +258,9 @@ def _rewrite(folder: Folder, name: str, recovered: Recovered, report: Report) ->
     with folder.open(name) as old, folder.draft(name) as draft:
         draft.begin([])
         digest = rewrite(draft.file, recovered.contents.settings, records, {r.name: (old, r) for r in stored})
-        folder.rename(name, name + DAMAGED)
-        draft.publish()
-    report.notes.append(f"{name} was written anew; what it was before is {name}{DAMAGED}")
+        second = folder.keep_aside(name, DAMAGED)
+        draft.publish(replace=True)
+    report.notes.append(f"{name} was written anew; what it was before is {second}")
     return digest
 
 
@@ -275,6 +275,7 @@ def rewrite(
     Returns its SHA-256.
     """
     writer = ShardWriter(file, settings)
+    writer.begin()
     written = []
     for record in records:
         if record.name in sources:

@@ -31,32 +31,61 @@ _SEAL = re.compile(
 class ShardWriter:
     """Writes a shard to a file that can be sought in and read, from its beginning or behind members that are there.
 
-    file: positioned anywhere; what is behind `done` is cut off. done: records of the members that are there.
+    file: positioned anywhere; what is in it is not touched until `begin`.
     """
 
-    def __init__(self, file: BinaryIO, settings: Mapping[str, Any], done: Sequence[Record] = ()):
+    def __init__(self, file: BinaryIO, settings: Mapping[str, Any]):
         self.file = file
         self._settings = settings
         self._members: list[Member] = []
         self._at = 0
-        head = self._member(PREFACE, manifest.preface(settings), 0o644, None)
-        if done:
-            self._members.append(head)
-            self._at = len(ziplayout.local_header(head)) + head.size
-            for record in done:
-                if record.kind in STORED:
-                    self._skip(record)
-        else:
-            file.seek(0)
-            file.truncate(0)
-            self._put(head, manifest.preface(settings))
-        file.seek(self._at)
-        file.truncate(self._at)
 
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._at
+    def begin(self) -> None:
+        """Cuts off what is in the file behind the members that were taken."""
+        self.file.seek(self._at)
+        self.file.truncate(self._at)
+        if not self._at:
+            data = manifest.preface(self._settings)
+            self._put(self._member(PREFACE, data, 0o644, None), data)
+
+    def take(self, records: Sequence[Record]) -> bool:
+        """Whether the members of these records are what comes next in the file, bit for bit; then the shard has them,
+        otherwise nothing changes."""
+        before = self._at, len(self._members)
+        if self._take_all(records):
+            return True
+        self._at = before[0]
+        del self._members[before[1] :]
+        return False
+
+    def _take_all(self, records: Sequence[Record]) -> bool:
+        if not self._at:
+            data = manifest.preface(self._settings)
+            member = self._member(PREFACE, data, 0o644, None)
+            header = ziplayout.local_header(member)
+            if b"".join(read_at(self.file, 0, len(header) + len(data))) != header + data:
+                return False
+            self._members.append(member)
+            self._at = len(header) + len(data)
+        for record in records:
+            if record.kind not in STORED:
+                continue
+            digest, crc, size = hashlib.sha256(), 0, 0
+            for chunk in read_at(self.file, record.offset, record.stored):
+                digest.update(chunk)
+                crc = zlib.crc32(chunk, crc)
+                size += len(chunk)
+            member = self._of(record, crc)
+            header = ziplayout.local_header(member)
+            if (size, self._at + len(header)) != (record.stored, record.offset) or (
+                record.kind != FOLDER and digest.hexdigest() != record.digest
+            ):
+                return False
+            if b"".join(read_at(self.file, self._at, len(header))) != header:
+                return False
+            self._members.append(member)
+            self._at = record.offset + size
+        return True
 
     def add(self, record: Record, data: bytes) -> Record:
         """Writes a member. Returns the record with the place of its bytes."""
@@ -135,14 +164,6 @@ class ShardWriter:
         write(self.file, data)
         self._members.append(member)
         self._at += len(header) + len(data)
-
-    def _skip(self, record: Record) -> None:
-        """Takes a member that is there already into the directory."""
-        crc = 0
-        for chunk in read_at(self.file, record.offset, record.stored):
-            crc = zlib.crc32(chunk, crc)
-        self._members.append(self._of(record, crc))
-        self._at = record.offset + record.stored
 
 
 def note_of(record: Record) -> bytes:

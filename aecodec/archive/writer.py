@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
@@ -34,7 +34,7 @@ from aecodec.archive.manifest import (
     Record,
     shortened,
 )
-from aecodec.archive.shards import ShardWriter, read_at
+from aecodec.archive.shards import ShardWriter
 from aecodec.archive.sources import (
     Planned,
     Source,
@@ -209,15 +209,15 @@ class _Store:
         head = hashlib.sha256(plan).hexdigest().encode()
         lines = draft.journal()
         self.records: list[Record] = []
+        self.shard = ShardWriter(draft.file, settings)
         whole = [head]
-        if lines[:1] == [head]:
-            for line in lines[1:]:
-                batch = _intact(draft.file, line)
-                if batch is None:
-                    break
-                self.records += batch
-                whole.append(line)
-        self.shard = ShardWriter(draft.file, settings, self.records)
+        for line in lines[1:] if lines[:1] == [head] else ():
+            batch = _parsed(line)
+            if batch is None or not self.shard.take(batch):
+                break
+            self.records += batch
+            whole.append(line)
+        self.shard.begin()
         if whole != lines:
             draft.begin(whole)
         for record in self.records:
@@ -268,17 +268,9 @@ class _Store:
             return replace(record, kind=FAILED, member="", reason=shortened(str(error)))
 
 
-def _intact(file: BinaryIO, line: bytes) -> list[Record] | None:
-    """The records of a line of the journal, if what they tell of is there."""
+def _parsed(line: bytes) -> list[Record] | None:
+    """The records of a line of the journal; None if it is damaged."""
     try:
-        records = [manifest.from_json(one) for one in manifest.parse(line)]
+        return [manifest.from_json(one) for one in manifest.parse(line)]
     except (FormatError, TypeError):
         return None
-    for record in records:
-        if record.kind in STORED and record.digest:
-            digest = hashlib.sha256()
-            for chunk in read_at(file, record.offset, record.stored):
-                digest.update(chunk)
-            if digest.hexdigest() != record.digest:
-                return None
-    return records

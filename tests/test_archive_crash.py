@@ -1,0 +1,402 @@
+"""The promise: stop anywhere, and nothing is half there; what was finished stays, and the same call goes on from there.
+
+A crash is a child process that ends at its n-th write, sync, rename, link or removal, for every n there is. A power
+failure is one after which all that was not synchronised is gone, too: files are as they were at their last sync, and
+names as at the last sync of their folder.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aecodec import archive
+from aecodec.archive import local, writer
+from aecodec.errors import AecodecError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+
+ROOT = Path(__file__).parent.parent
+STOPPED = 77
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk of the tests need not be synchronised; what that would have kept, `Disk` knows."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def options(small_weights: Path) -> dict[str, Any]:
+    return {"model": small_weights, "device": "cpu", "min_psnr": None, "min_saving": 0.0, "workers": 1, "effort": 0}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Two shards: a picture, text, a duplicate, a link, an empty folder."""
+    root = tmp_path / "source"
+    (root / "empty").mkdir(parents=True)
+    smooth = np.linspace(0, 255, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8)
+    Image.fromarray(smooth).save(root / "p.png")
+    for number in range(2):
+        (root / f"t{number}.txt").write_text(f"text {number}\n" * 50)
+    (root / "t2.txt").write_text("text 0\n" * 50)
+    (root / "link").symlink_to("t1.txt")
+    for number, path in enumerate(sorted(root.iterdir())):
+        os.utime(path, ns=((1_600_000_000 + number) * 10**9,) * 2, follow_symlinks=False)
+    return root
+
+
+def size_of_half(source: Path) -> float:
+    return sum(path.stat().st_size for path in source.iterdir() if path.is_file()) / 2
+
+
+class Disk:
+    """Counts what is done to files, ends the process at one of these steps, and knows what would survive it."""
+
+    def __init__(self, stop_at: int, root: Path, power: bool):
+        self.steps, self.stop_at, self.root, self.power = 0, stop_at, root, power
+        self.synced: dict[int, bytes] = {}  # contents by inode
+        self.names: dict[Path, dict[str, int]] = {}  # inodes by folder and name
+        self.kept: dict[int, int] = {}  # descriptors, so that no inode becomes that of another file
+        for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
+            self._remember(folder)
+        for path in root.rglob("*"):
+            if path.is_file():
+                self.synced[path.stat().st_ino] = path.read_bytes()
+                self.kept[path.stat().st_ino] = os.open(path, os.O_RDONLY)
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == self.stop_at:
+            if self.power:
+                self._lose()
+            os._exit(STOPPED)
+
+    def sync(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            self._remember(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        else:
+            self.synced[status.st_ino] = os.pread(descriptor, status.st_size, 0)
+            self.kept.setdefault(status.st_ino, os.dup(descriptor))
+
+    def _remember(self, folder: Path) -> None:
+        self.names[folder] = {path.name: path.lstat().st_ino for path in folder.iterdir() if path.is_file()}
+
+    def _lose(self) -> None:
+        """Makes the disk what it was when it was last synchronised."""
+        for folder, names in self.names.items():
+            contents = {name: self.synced.get(inode, b"") for name, inode in names.items()}
+            for path in folder.iterdir():
+                if path.is_file() and not path.is_symlink():
+                    os.truncate(path, 0)
+                    path.unlink()
+            for name, data in contents.items():
+                (folder / name).write_bytes(data)
+
+
+def stopped_at(step: int, root: Path, power: bool, work: Callable[[], object]) -> bool:
+    """Does the work in a child that ends at a step. Returns whether it was stopped, rather than done before."""
+    root.mkdir(parents=True, exist_ok=True)
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, STOPPED)
+        return code == STOPPED
+    try:
+        disk = Disk(step, root.resolve(), power)
+        open_raw = local.open_raw
+
+        class Counted(io.FileIO):
+            def write(self, data: Any) -> int:
+                disk.step()
+                return super().write(data)
+
+            def truncate(self, size: int | None = None) -> int:
+                disk.step()
+                return super().truncate(size)
+
+        def opened(path: Path) -> Any:
+            disk.step()
+            open_raw(path).close()
+            return Counted(path, "r+")
+
+        def counted(name: str) -> Callable[..., Any]:
+            original = getattr(os, name)
+
+            def call(*arguments: Any, **options: Any) -> Any:
+                disk.step()
+                if name == "fsync":
+                    return disk.sync(arguments[0])
+                return original(*arguments, **options)
+
+            return call
+
+        local.open_raw = opened
+        for name in ("fsync", "link", "replace", "rename", "unlink", "mkdir", "symlink"):
+            setattr(os, name, counted(name))
+        work()
+        os._exit(0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, but for what is hidden."""
+    paths = [path for path in folder.rglob("*") if not path.name.startswith(".")]
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths if p.is_file() and not p.is_symlink()}
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power failure"])
+def test_create_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], power: bool) -> None:
+    options["shard_size"] = size_of_half(source)
+    archive.create(source, tmp_path / "whole", **options)
+    whole = tree(tmp_path / "whole")
+    assert len(whole) == 3
+    step = 0
+    stopped = True
+    while stopped:
+        step += 1
+        arc = tmp_path / f"arc{step}"
+        stopped = stopped_at(step, arc, power, lambda arc=arc: archive.create(source, arc, **options))
+        left = tree(arc)
+        assert all(whole[name] == data for name, data in left.items() if name.endswith(".zip")), step
+        if any(name.endswith(".zip") for name in left):
+            assert archive.verify(arc).problems == [], step
+        archive.create(source, arc, **options)
+        assert tree(arc) == whole, step
+        assert not [name for name in os.listdir(arc) if name.startswith(".") and name != local.LOCK]
+        shutil.rmtree(arc)
+    assert step > 40  # it did stop in many places
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power failure"])
+def test_append_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], power: bool) -> None:
+    archive.create(source, tmp_path / "before", **options)
+    (source / "new.txt").write_text("new")
+    (source / "t9.txt").write_text("text 1\n" * 50)  # a duplicate
+    shutil.copytree(tmp_path / "before", tmp_path / "whole")
+    archive.append(source, tmp_path / "whole", **options)
+    whole = tree(tmp_path / "whole")
+    step = 0
+    stopped = True
+    while stopped:
+        step += 1
+        arc = Path(shutil.copytree(tmp_path / "before", tmp_path / f"arc{step}"))
+        stopped = stopped_at(step, arc, power, lambda arc=arc: archive.append(source, arc, **options))
+        assert archive.verify(arc).problems == [], step
+        archive.append(source, arc, **options)
+        assert tree(arc) == whole, step
+        shutil.rmtree(arc)
+    assert step > 15
+
+
+def test_extract_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    archive.create(source, tmp_path / "arc", **options)
+    opened = archive.Archive(tmp_path / "arc", "cpu", options["model"])
+    assert opened.codec
+    archive.extract(opened, tmp_path / "whole")
+    whole = tree(tmp_path / "whole")
+    step = 0
+    stopped = True
+    while stopped:
+        step += 1
+        out = tmp_path / f"out{step}"
+        stopped = stopped_at(step, out, False, lambda out=out: archive.extract(opened, out, workers=1))
+        left = tree(out)
+        assert left.items() <= whole.items()
+        report = archive.extract(opened, out)  # without force: what is finished is recognised
+        assert report.problems == [], step
+        assert report.counts["present"] >= len(left)
+        assert tree(out) == whole
+        assert not [p.name for p in out.rglob("*") if p.name.endswith(local.WRITING)]
+        shutil.rmtree(out)
+    assert step > 20
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power failure"])
+def test_repair_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], power: bool) -> None:
+    before = tmp_path / "before"
+    archive.create(source, before, **options)
+    names = set(archive.Archive(before))
+    data = (before / "00000.zip").read_bytes()
+    (before / "00000.zip").write_bytes(data[:-500])
+    step = 0
+    stopped = True
+    while stopped:
+        step += 1
+        arc = Path(shutil.copytree(before, tmp_path / f"arc{step}"))
+        stopped = stopped_at(step, arc, power, lambda arc=arc: archive.repair(arc))
+        archive.repair(arc)
+        assert (arc / "00000.zip").read_bytes() == data
+        assert set(archive.Archive(arc)) == names
+        assert archive.verify(arc).problems == []
+        shutil.rmtree(arc)
+    assert step > 10
+
+
+def test_an_interruption_loses_at_most_the_pictures_in_work(
+    source: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch in the codec is lost, what was compressed before is not compressed again."""
+    monkeypatch.setattr("aecodec.archive.flow.BATCH_FILES", 1)
+    for number in range(10):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(source / f"q{number}.png")
+    archive.create(source, tmp_path / "whole", **options)
+    encode, done = writer.Codec.encode, []
+
+    def interrupted(self: Any, pictures: Any, options: Any) -> list[bytes]:
+        if len(done) == 7:
+            time.sleep(0.3)  # until what was given to the writer is written
+            raise KeyboardInterrupt
+        done.append(len(pictures))
+        return encode(self, pictures, options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer.Codec, "encode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            archive.create(source, tmp_path / "arc", **options)
+    assert not list((tmp_path / "arc").glob("*.zip"))
+    calls = []
+
+    def counted(self: Any, pictures: Any, options: Any) -> list[bytes]:
+        calls.append(len(pictures))
+        return encode(self, pictures, options)
+
+    monkeypatch.setattr(writer.Codec, "encode", counted)
+    archive.create(source, tmp_path / "arc", **options)
+    assert sum(calls) == 11 - 7
+    assert tree(tmp_path / "arc") == tree(tmp_path / "whole")
+
+
+def test_a_journal_of_other_sources_or_settings_is_not_believed(
+    source: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    archive.create(source, tmp_path / "whole", **options)
+    whole = tree(tmp_path / "whole")
+    steps = 30
+    for change in ("other settings", "other source", "damage"):
+        arc = tmp_path / change
+        first = {**options, "quality": 20} if change == "other settings" else options
+        assert stopped_at(steps, arc, False, lambda arc=arc, first=first: archive.create(source, arc, **first))
+        (part,) = arc.glob(".*.part")
+        if change == "damage":
+            data = bytearray(part.read_bytes())
+            data[len(data) // 2] ^= 1
+            part.write_bytes(data)
+        if change == "other source":
+            (source / "t1.txt").write_text("other")
+            archive.create(source, tmp_path / "other", **options)
+            whole = tree(tmp_path / "other")
+        archive.create(source, arc, **options)
+        assert tree(arc) == whole
+
+
+def write(folder: Path, number: int, barrier: Any, results: Any, options: dict[str, Any]) -> None:
+    barrier.wait()
+    try:
+        report = archive.append(folder / f"s{number}", folder / "arc", **options)
+        results.put((number, dict(report.counts), ""))
+    except AecodecError as error:
+        results.put((number, {}, str(error)))
+
+
+def test_two_writers_lose_nothing(tmp_path: Path, options: dict[str, Any]) -> None:
+    """One is told that another run writes; what anyone was told is archived, is."""
+    (tmp_path / "s0").mkdir()
+    (tmp_path / "s0" / "first.txt").write_text("first")
+    archive.create(tmp_path / "s0", tmp_path / "arc", **options)
+    for number in (1, 2):
+        (tmp_path / f"s{number}").mkdir()
+        for k in range(40):
+            (tmp_path / f"s{number}" / f"{number}-{k}.txt").write_text(f"{number} {k}" * 5000)
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(2), context.Queue()
+    children = [context.Process(target=write, args=(tmp_path, number, barrier, results, options)) for number in (1, 2)]
+    for child in children:
+        child.start()
+    said = [results.get(timeout=60) for _ in children]
+    for child in children:
+        child.join()
+    names = set(archive.Archive(tmp_path / "arc"))
+    for number, counts, error in said:
+        if error:
+            assert "another run is writing to this archive" in error
+        else:
+            assert counts["other"] == 40
+            assert {f"{number}-{k}.txt" for k in range(40)} <= names
+    for number in (1, 2):  # the second one comes after
+        archive.append(tmp_path / f"s{number}", tmp_path / "arc", **options)
+    assert len(archive.Archive(tmp_path / "arc")) == 81
+    assert archive.verify(tmp_path / "arc").problems == []
+
+
+def test_a_shard_is_never_replaced_by_another_writer(source: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    """Where locks do not work: the name is taken, and that is said."""
+    (tmp_path / "arc").mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        make = writer.make_shard
+
+        def make_late(*arguments: Any) -> Any:
+            (tmp_path / "arc" / "00000.zip").write_text("of another run")
+            return make(*arguments)
+
+        patched.setattr("aecodec.archive.creating.make_shard", make_late)
+        with pytest.raises(AecodecError, match=r"00000\.zip is there by now; another run has written it"):
+            archive.create(source, tmp_path / "arc", **options)
+    assert (tmp_path / "arc" / "00000.zip").read_text() == "of another run"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_in_one_line_and_it_goes_on(
+    source: Path, tmp_path: Path, small_weights: Path, number: signal.Signals
+) -> None:
+    words = [
+        "archive",
+        "create",
+        source,
+        tmp_path / "arc",
+        "--model",
+        small_weights,
+        "--device",
+        "cpu",
+        "--effort",
+        "100",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "aecodec", *map(str, words)]
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_listen
+    )
+    while not list(tmp_path.glob("arc/.*.part")) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("it was done before")
+    assert process.returncode == 128 + number
+    assert errors.decode().splitlines() == ["aecodec: interrupted; what is finished stays, the same command continues"]
+    assert not list(tmp_path.glob("arc/*.zip"))
+
+
+def _listen() -> None:
+    """Children of a shell's background jobs ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
