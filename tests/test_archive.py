@@ -80,7 +80,7 @@ def exif_bytes() -> bytes:
     return exif.tobytes()
 
 
-ORIGINALS = {"sixteen.png", "cmyk.jpg", "moving.gif"}
+ORIGINALS = {"cmyk.jpg", "moving.gif"}
 NOT_PICTURES = {"truncated.jpg", "phone.heic", "notes.txt", "beach.png.aec", MANIFEST, "nothing.bin"}
 PICTURES = {
     "alpha.png",
@@ -88,6 +88,7 @@ PICTURES = {
     "beach.png",
     "exif.png",
     "grey.png",
+    "sixteen.png",
     "Urlaub/Größe.png",
     "旅行/東京.png",
     "отпуск/море.png",
@@ -137,8 +138,9 @@ def test_everything_in_a_folder_comes_back(
         assert (out / name).stat().st_mtime_ns == (collection / name).stat().st_mtime_ns
         direct = codec.decompress(codec.compress(collection / name, QUALITY))
         with Image.open(out / name) as image:
-            assert image.mode == direct.mode
-            difference = np.asarray(image).astype(int) - np.asarray(direct)
+            deep = name == "sixteen.png"
+            assert image.mode == ("I;16" if deep else direct.mode)
+            difference = np.asarray(image).astype(int) // (256 if deep else 1) - np.asarray(direct)
         assert np.abs(difference).mean() < 0.5, name  # pictures in one batch may differ in last bits from single ones
         assert opened[name].image().size == opened[name].size == direct.size
     assert b"a description" in opened["exif.png"].metadata()["exif"]
@@ -478,7 +480,7 @@ def test_pictures_are_extracted_in_the_format_that_is_asked_for(
     # The source beach.png.aec is in the way, and what is there first stays.
     assert [name for name, _ in report.problems] == ["beach.png.aec"]
     assert codec.decompress((tmp_path / "aec" / "beach copy.png.aec").read_bytes()).size == (144, 96)
-    with pytest.raises(AecodecError, match="cannot write"):
+    with pytest.raises(AecodecError, match="are not written as"):
         archive.extract(opened, tmp_path / "none", suffix=".xyz")
 
 
@@ -596,7 +598,7 @@ def test_command_line(collection: Path, tmp_path: Path, small_weights: Path) -> 
     assert "present" in run("extract", arc, "*.png", "-o", tmp_path / "out", *plain).stdout
     (tmp_path / "out" / "grey.png").write_text("mine")
     run("extract", arc, "*.png", "-o", tmp_path / "out", *plain, code=1)
-    assert set(contents(tmp_path / "out")) == PICTURES | {"sixteen.png"}
+    assert set(contents(tmp_path / "out")) == PICTURES
     run("extract", arc, "*.jpg.png", "-o", tmp_path / "out", *plain, code=1)
     os.mkfifo(collection / "pipe")
     result = run("append", collection, arc, *model, "-q", 60, code=1)

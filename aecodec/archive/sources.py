@@ -41,6 +41,7 @@ OTHERS = {"keep": OTHER, "skip": SKIPPED, "fail": FAILED}  # what becomes of fil
 JPEGS = ("lossy", "lossless", "keep")  # what becomes of JPEG files
 STREAMED = 2**26  # bytes from which a file that is not compressed is copied piece by piece
 LOOKED_INTO = 2**28  # bytes of the largest file that is read over a network to see whether it is a picture
+DAMAGED = "what is damaged"  # begins what `inspect` says of pictures that decode, but not whole
 HELD = {"EXIF": "exif", "ICC profile": "icc", "XMP": "xmp"}  # parts of a file, and what a picture calls them
 
 
@@ -122,7 +123,8 @@ def _judged(record: Record, contents: Contents, settings: Settings) -> Record:
             return replace(record, kind=ORIGINAL, reason=shortened(contents.refusal))
         return replace(record, kind=OTHER, reason=shortened(contents.refusal))
     if losses := [loss for loss in contents.losses if loss != contents.depth_phrase]:  # of bits, the decoder tells
-        return replace(record, kind=ORIGINAL, reason=shortened("has " + ", ".join(losses)))
+        kind = OTHER if any(loss.startswith(DAMAGED) for loss in losses) else ORIGINAL
+        return replace(record, kind=kind, reason=shortened("has " + ", ".join(losses)))
     if contents.width * contents.height > DEFAULT_PIXEL_LIMIT:
         return replace(record, kind=ORIGINAL, reason=f"more than {DEFAULT_PIXEL_LIMIT} pixels")
     return replace(record, kind=PICTURE)
