@@ -12,13 +12,15 @@ import torch
 
 import aecodec
 from aecodec.errors import ModelError
+from aecodec.exact import narrow
 from aecodec.exact.layers import interpolate_rows
+from aecodec.exact.wide import exact_gain
 from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.fitting import fit_tables
 from aecodec.families.aec1.rounding import Encoder
-from aecodec.families.aec2 import decoder
 from aecodec.families.aec2.config import ModelConfig
-from aecodec.families.aec2.decoder import LATENT_STEPS, PIXEL_STEPS, ExactDecoder, exact_gain, export, restore
+from aecodec.families.aec2.decoder import ExactDecoder
+from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS, export, restore
 from aecodec.families.aec2.network import Aec2
 from aecodec.families.aec2.train import Data, TrainingConfig, start, train
 from aecodec.families.aec2.weights import metadata_of, tensors_of
@@ -77,11 +79,11 @@ def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return features, index, symbols
 
 
-@pytest.mark.skipif(not decoder.int8_convolutions(), reason="no exact 8-bit convolutions here")
+@pytest.mark.skipif(not narrow.int8_convolutions(), reason="no exact 8-bit convolutions here")
 def test_8_bit_and_float32_convolutions_give_the_same_pixels(network: Aec2, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = export(network)
     fast = ExactDecoder(tensors, SMALL, CPU)
-    monkeypatch.setattr(decoder, "int8_convolutions", lambda: False)
+    monkeypatch.setattr(narrow, "int8_convolutions", lambda: False)
     plain = ExactDecoder(tensors, SMALL, CPU)
     for seed, position in enumerate((0, 3123, 9900)):
         features, index, symbols = drawn(seed)
@@ -145,6 +147,11 @@ def test_gains_are_powers_of_two_to_sixteen_bits() -> None:
     assert torch.allclose(gains, torch.exp2(log2.double() / 65536), rtol=2**-15, atol=0)
     mantissas = torch.frexp(gains)[0] * 2**16
     assert torch.equal(mantissas, mantissas.round())
+
+
+def test_no_gain_is_near_a_tie_that_another_exp2_would_round_elsewhere() -> None:
+    mantissas = torch.exp2(torch.arange(65536, dtype=torch.float64) / 65536) * 2**15
+    assert ((mantissas % 1) - 0.5).abs().min() > 1e-7
 
 
 def test_sums_that_leave_the_exact_range_are_refused(network: Aec2) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from conftest import SMALL
 
-from aecodec.errors import ModelError
+from aecodec.errors import AecodecError, ModelError
+from aecodec.exact import selftest
 from aecodec.exact.layers import (
     ACTIVATION_TOP,
     POSITION_STEPS,
@@ -17,7 +18,9 @@ from aecodec.exact.layers import (
     check_bound,
     integer_conv2d,
     interpolate_rows_exactly,
+    powers_of_two,
 )
+from aecodec.exact.precision import full_precision
 from aecodec.families.aec1.config import TRUNK_LAYERS
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.scale_model import ExactScaleModel, ScaleModel
@@ -44,8 +47,9 @@ def worst_layer(outputs: int, inputs: int, kernel: int, seed: int) -> tuple[np.n
 
 
 def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray, dtype: torch.dtype) -> np.ndarray:
-    args = [torch.from_numpy(a.copy()).to(dtype) for a in (weight, bias, shift)]
-    return integer_conv2d(torch.from_numpy(x[None]).to(dtype), *args, ACTIVATION_TOP)[0].long().numpy()
+    args = [torch.from_numpy(a.copy()).to(dtype) for a in (weight, bias)]
+    step = powers_of_two(torch.from_numpy(-shift)).to(dtype)
+    return integer_conv2d(torch.from_numpy(x[None]).to(dtype), *args, step, ACTIVATION_TOP)[0].long().numpy()
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -90,7 +94,8 @@ def test_export_enforces_the_bound() -> None:
 def exact_reference(model: ExactScaleModel, z: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
     """The whole scale model in int64. z: (hyper, h, w)."""
     x = z
-    for number, (weight, biases, shift) in enumerate(zip(model.weights, model.biases, model.shifts, strict=True)):
+    for number, (weight, biases, step) in enumerate(zip(model.weights, model.biases, model.steps, strict=True)):
+        shift = -step.log2()
         rows = biases.numpy()
         low, part = divmod(position * (len(rows) - 1), POSITION_STEPS)
         high = min(low + 1, len(rows) - 1)
@@ -196,3 +201,42 @@ def test_rows_are_interpolated_by_exact_rationals() -> None:
             for a, b in zip(rows[low], rows[low + 1], strict=True)
         ]
         assert interpolate_rows_exactly(rows, position).tolist() == expected
+
+
+def test_results_do_not_depend_on_what_the_host_asks_of_float32() -> None:
+    weight, bias, shift = worst_layer(48, 64, 3, 9)
+    x = np.random.default_rng(9).integers(0, 256, (64, 9, 11))
+    expected = run(x, weight, bias, shift, torch.float32)
+    settings = torch.backends.mkldnn.conv  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "bf16"
+        np.testing.assert_array_equal(run(x, weight, bias, shift, torch.float32), expected)
+        assert settings.fp32_precision == "bf16"  # as the host left it
+    finally:
+        settings.fp32_precision = before
+
+
+def test_threads_share_full_precision_and_the_last_puts_settings_back() -> None:
+    settings = torch.backends.mkldnn.conv  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "bf16"
+        first, second = full_precision("cpu"), full_precision("cpu")
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert settings.fp32_precision == "ieee"
+        second.__exit__(None, None, None)
+        assert settings.fp32_precision == "bf16"
+    finally:
+        settings.fp32_precision = before
+
+
+def test_a_machine_that_computes_otherwise_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    selftest.check("cpu")
+    monkeypatch.setattr(selftest, "integer_conv2d", lambda x, *_: x)
+    selftest.check.cache_clear()
+    with pytest.raises(AecodecError, match="integer layers"):
+        selftest.check("cpu")
+    selftest.check.cache_clear()

@@ -17,9 +17,6 @@ Johnston, Minnen, "Integer networks for data compression with latent-variable mo
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,13 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecodec.errors import ModelError
+from aecodec.exact.precision import full_precision
 
 ACTIVATION_STEPS = 16  # integer steps per real unit of an activation: 0..255 stands for 0..15.94
 ACTIVATION_TOP = 255
 WEIGHT_TOP = 127
 SUM_LIMIT = 2**24  # integers up to here are exact in float32
 WEIGHT_SUM_LIMIT = 60_000  # * 255 leaves 1.4 million for the bias
-_CUDNN_FLAGS = threading.Lock()  # the flags are global: no thread may reset them while another relies on them
 POSITION_STEPS = 9900  # a quality in hundredths, 100..10000, is a position 0..9900 on the rows of biases
 
 
@@ -98,33 +95,29 @@ def check_bound(name: str, weight: Tensor, bias: Tensor) -> None:
         )
 
 
-def integer_conv2d(x: Tensor, weight: Tensor, bias: Tensor, shift: Tensor, top: int) -> Tensor:
+def integer_conv2d(x: Tensor, weight: Tensor, bias: Tensor, step: Tensor, top: int) -> Tensor:
     """One exact integer layer.
 
     x: (B, I, H, W) float32 or float64, integers in -127..255. weight: (O, I, k, k) of the same dtype, integers.
-    bias: (O,), integers. shift: (O,), integers >= 0. Returns (B, O, H, W), integers in 0..top, same dtype as x.
+    bias: (O,), integers. step: (O,), powers of two, see `powers_of_two`. Returns (B, O, H, W), integers in 0..top, same
+    dtype as x.
     """
     device, kernel = x.device.type, weight.shape[-1]
     dilation = cpu_dilation(kernel) if device == "cpu" else (1, 1)
-    with torch.autocast(device, enabled=False), _full_precision():
+    with torch.autocast(device, enabled=False), full_precision(device):
         sums = F.conv2d(x, weight, padding=kernel // 2, dilation=dilation).round_()
-    return sums.add_(bias.view(1, -1, 1, 1)).mul_(torch.exp2(-shift).view(1, -1, 1, 1)).floor_().clamp_(0, top)
+    return sums.add_(bias.view(1, -1, 1, 1)).mul_(step.view(1, -1, 1, 1)).floor_().clamp_(0, top)
+
+
+def powers_of_two(exponents: Tensor) -> Tensor:
+    """2^exponent, exact: no device's exp2 has a say. exponents: (N,), integers. Returns (N,) float64 on the CPU."""
+    return torch.tensor([math.ldexp(1.0, int(exponent)) for exponent in exponents], dtype=torch.float64)
 
 
 def cpu_dilation(kernel: int) -> tuple[int, int]:
     """Dilation means nothing to a kernel of 1, but with it torch takes oneDNN's convolution on a single thread too, at
     twice the speed of its own."""
     return (2, 2) if kernel == 1 else (1, 1)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Turns TF32 and reduced-precision kernels off: they would break the 2^24 argument."""
-    if torch.cuda.is_available():
-        with _CUDNN_FLAGS, torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
-            yield
-    else:
-        yield
 
 
 class IntegerConv2d(nn.Module):

@@ -24,6 +24,8 @@ from aecodec.errors import AecodecError, ModelError
 from aecodec.families.base import Family, Weights
 from aecodec.models.registry import locate
 
+MAX_WEIGHTS_BYTES = 2**28  # a hundred times what a network has that a processor can wait for
+DEVICES = ("cpu", "cuda")  # others compute without float64, or in ways that nobody has tried
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -40,14 +42,20 @@ class Model:
 def read_weights(path: Path, expected_sha256: str | None = None) -> Weights:
     """A weights file, taken apart. Raises ModelError if it is none, or not the one with this hash."""
     try:
+        if path.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise ModelError(f"{path}: {path.stat().st_size:,} bytes; a model has at most {MAX_WEIGHTS_BYTES:,}")
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         if expected_sha256 is not None and digest != expected_sha256:
             raise ModelError(f"{path}: not the released file (SHA-256 {digest}, expected {expected_sha256})")
         tensors = safetensors.numpy.load(data)
         metadata = _header(data).get("__metadata__", {})
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except RecursionError as error:
+        raise ModelError(f"{path}: not a readable model file (its header is nested too deeply)") from error
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not a readable model file ({error})") from error
+    if not isinstance(metadata, dict):
+        raise ModelError(f"{path}: not a readable model file (no metadata)")
     return Weights(str(path), digest, metadata, tensors)
 
 
@@ -74,6 +82,9 @@ def load(path: Path, device: str, precision: str = "auto", expected_sha256: str 
     device: as torch names it. precision: of what need not be exact; "auto" is what is fast there, "float32" or
     "bfloat16". Raises ModelError if the file is none of a family that there is, or not the one with this hash.
     """
+    from aecodec.exact import selftest  # torch, which only those who load a model wait for
+
+    selftest.check(device)
     weights = read_weights(path, expected_sha256)
     name = weights.metadata.get("family", families.OLDEST)
     try:
@@ -104,6 +115,8 @@ def find_device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in DEVICES:
+        raise AecodecError(f"device {name!r} is not one that files are exact on; expected {' or '.join(DEVICES)}")
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:

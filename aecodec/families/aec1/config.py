@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from aecodec.families.schema import check_integers, check_lambdas
+
 STRIDE = 16  # pixels per latent, each way
 HYPER_STRIDE = 64  # pixels per hyper latent, each way; pictures are padded to a multiple of it
 BLOCK = 3 * STRIDE * STRIDE  # samples in the block that one latent position stands for
@@ -20,6 +22,23 @@ Z_INDEX_STEPS = 4096  # fixed-point steps per scale index of a hyper channel
 Z_TOP = 127  # hyper latents are clamped to -127..127
 Z_WEIGHT_STEPS = 64  # fixed-point steps per unit of a weight in their prediction
 TRUNK_LAYERS = ((3, False), (1, True), (3, False), (1, True), (3, False))  # kernel, followed by 2x subpixel upsampling
+
+
+CHANNELS, BLOCKS = (1, 1024), (0, 16)  # of a layer, of residual blocks: more than any network that a picture waits for
+RANGES = {
+    "latent_channels": CHANNELS,
+    "channels_8": CHANNELS,
+    "blocks_8": BLOCKS,
+    "channels_16": CHANNELS,
+    "blocks_16": BLOCKS,
+    "analysis_blocks_16": BLOCKS,
+    "hyper_channels": CHANNELS,
+    "trunk_channels": CHANNELS,
+    "context_channels": CHANNELS,
+    "filter_channels": CHANNELS,
+    "filter_layers": (1, 16),
+    "rows": (2, 256),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +65,10 @@ class ModelConfig:
         """From what `values` gives. Raises TypeError or ValueError if it is not that."""
         if values.get("hidden_signs") is not True:
             raise ValueError("a network that hides no signs")
-        return cls(**{name: value for name, value in values.items() if name != "hidden_signs"})
+        config = cls(**{name: value for name, value in values.items() if name != "hidden_signs"})
+        check_integers(asdict(config), RANGES)
+        check_lambdas(config.lambda_min, config.lambda_max)
+        return config
 
     def values(self) -> dict[str, Any]:
         """As weights and checkpoints name it: with what the format could leave out, and no model does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from aecodec.exact.layers import (
     integer_conv2d,
     interpolate_rows,
     interpolate_rows_exactly,
+    powers_of_two,
     round_through,
 )
 from aecodec.families.aec1.config import (
@@ -26,9 +28,9 @@ from aecodec.families.aec1.config import (
     Z_INDEX_STEPS,
     Z_TOP,
     Z_WEIGHT_STEPS,
-    ModelConfig,
 )
 from aecodec.families.layouts import shuffle
+from aecodec.families.schema import Expected
 
 
 def predict_hyper_latents(z: Tensor, weights: Tensor) -> Tensor:
@@ -41,6 +43,22 @@ def predict_hyper_latents(z: Tensor, weights: Tensor) -> Tensor:
     return left * padded[:, :, 1:, :-1] + above * padded[:, :, :-1, 1:] + corner * padded[:, :, :-1, :-1]
 
 
+class ScaleSizes(Protocol):
+    """What a network's config says of its scale model."""
+
+    @property
+    def latent_channels(self) -> int: ...
+
+    @property
+    def hyper_channels(self) -> int: ...
+
+    @property
+    def trunk_channels(self) -> int: ...
+
+    @property
+    def rows(self) -> int: ...
+
+
 class ScaleModel(nn.Module):
     """Hyper latents to features and scale indices, in integers; this is the form that is trained.
 
@@ -48,7 +66,7 @@ class ScaleModel(nn.Module):
     entropy-decoded in one go, on every machine. `ExactScaleModel` is the form that codes.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ScaleSizes):
         super().__init__()
         n, rows = config.trunk_channels, config.rows
         self.z_index = nn.Parameter(torch.full((rows, config.hyper_channels), 1.5))  # sixteenths of an index
@@ -117,7 +135,20 @@ class ExactScaleModel:
         self.z_weights = tensors["z_weights"].float().to(device)
         self.weights = [tensors[f"{name}.weight"].float().to(device) for name in names]
         self.biases = [tensors[f"{name}.bias"].long() for name in names]
-        self.shifts = [tensors[f"{name}.shift"].float().to(device) for name in names]
+        self.steps = [powers_of_two(-tensors[f"{name}.shift"]).float().to(device) for name in names]
+
+    @staticmethod
+    def expected(config: ScaleSizes) -> Expected:
+        """Its tensors, see `families.schema.check_tensors`."""
+        rows, n, hyper = config.rows, config.trunk_channels, config.hyper_channels
+        layers = [(4 * n if up else n, n if i else hyper, kernel) for i, (kernel, up) in enumerate(TRUNK_LAYERS)]
+        named = [(f"trunk.{i}", layer) for i, layer in enumerate(layers)]
+        tensors: Expected = {"z_index": ((rows, hyper), ("int32",)), "z_weights": ((3, hyper), ("int8",))}
+        for name, (outputs, inputs, kernel) in [*named, ("head", (config.latent_channels, n, 1))]:
+            tensors[f"{name}.weight"] = (outputs, inputs, kernel, kernel), ("int8",)
+            tensors[f"{name}.bias"] = (rows, outputs), ("int32",)
+            tensors[f"{name}.shift"] = (outputs,), ("int8",)
+        return tensors
 
     def z_scale_index(self, position: int) -> Tensor:
         """(hyper,) int64, 0..63. position: 0..9900, hundredths of quality above 1."""
@@ -146,10 +177,10 @@ class ExactScaleModel:
     def __call__(self, z_hat: Tensor, position: int) -> tuple[Tensor, Tensor]:
         """As `ScaleModel.forward`; z_hat float32, one position for the whole batch."""
         x = z_hat
-        for number, (weight, biases, shift) in enumerate(zip(self.weights, self.biases, self.shifts, strict=True)):
+        for number, (weight, biases, step) in enumerate(zip(self.weights, self.biases, self.steps, strict=True)):
             bias = interpolate_rows_exactly(biases, position).to(x)
             if number == len(TRUNK_LAYERS):
-                return x, integer_conv2d(x, weight, bias, shift, SCALE_COUNT - 1)
-            x = integer_conv2d(x, weight, bias, shift, ACTIVATION_TOP)
+                return x, integer_conv2d(x, weight, bias, step, SCALE_COUNT - 1)
+            x = integer_conv2d(x, weight, bias, step, ACTIVATION_TOP)
             x = shuffle(x, 2) if TRUNK_LAYERS[number][1] else x
         raise AssertionError("the head is the last layer")

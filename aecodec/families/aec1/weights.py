@@ -16,9 +16,12 @@ from aecodec.errors import ModelError
 from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.rounding import Encoder
+from aecodec.families.aec1.scale_model import ExactScaleModel
 from aecodec.families.aec1.search import OBJECTIVES
 from aecodec.families.base import Weights
+from aecodec.families.schema import FLOATS, Expected, check_range, check_tensors, expected_tables
 
+SHIFT_MAX = 24  # of an exact layer: beyond it every sum is 0
 EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
 
 
@@ -32,18 +35,33 @@ class Parts:
             encoder = weights.metadata.get("encoder")
             self.encoder = Encoder() if encoder is None else Encoder.of(json.loads(encoder))
             OBJECTIVES[self.encoder.objective]
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ModelError(f"not the metadata of an aec1 model ({error!r})") from error
+        check_tensors(weights.tensors, _expected(self.config, weights))
         self.exact: dict[str, Tensor] = {}
         self.tables: dict[str, npt.NDArray[Any]] = {}
         self.floats: dict[str, Tensor] = {}  # float32
         for name, tensor in weights.tensors.items():
+            if name.endswith(".shift"):
+                check_range(name, tensor, 0, SHIFT_MAX)
             if name.startswith(EXACT):
                 self.exact[name.removeprefix(EXACT)] = torch.tensor(tensor)
             elif name.startswith(TABLES):
                 self.tables[name.removeprefix(TABLES)] = tensor
             else:
                 self.floats[name] = torch.tensor(tensor).float()
+
+
+def _expected(config: ModelConfig, weights: Weights) -> Expected:
+    """What tensors there have to be. The frequencies are counted, not checked: `coding.tables.Tables` does."""
+    with torch.device("meta"):
+        network = Aec1(config)
+    expected = {EXACT + name: kind for name, kind in ExactScaleModel.expected(config).items()}
+    expected |= expected_tables(weights, TABLES)
+    for name, tensor in network.state_dict().items():
+        if not name.startswith("scale_model."):
+            expected[name] = tuple(tensor.shape), FLOATS
+    return expected
 
 
 def tensors_of(network: Aec1, frequencies: Tensor, reach: Tensor) -> dict[str, npt.NDArray[Any]]:

@@ -7,8 +7,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aecodec.families.aec1.config import STRIDE
+from aecodec.families.aec1.config import BLOCKS, CHANNELS, STRIDE
+from aecodec.families.schema import check_integers, check_lambdas
 
+RANGES = {
+    "latent_channels": CHANNELS,
+    "analysis_channels": CHANNELS,
+    "analysis_blocks": BLOCKS,
+    "synthesis_channels": CHANNELS,
+    "synthesis_blocks": BLOCKS,
+    "hyper_channels": CHANNELS,
+    "trunk_channels": CHANNELS,
+    "context_channels": CHANNELS,
+    "rows": (2, 256),
+}
 ANALYSIS_HALO = 6 * STRIDE  # pixels around a tile that its analysis sees; the layers reach further, to no avail
 
 
@@ -30,9 +42,16 @@ class ModelConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """From what `values` gives, lists for tuples. Raises TypeError if it is not that."""
+        """From what `values` gives, lists for tuples. Raises TypeError or ValueError if it is not that."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
+        config = cls(**plain)
+        check_integers(asdict(config), RANGES)
+        check_lambdas(config.lambda_min, config.lambda_max)
+        if [len(sizes) for sizes in (config.analysis_channels, config.analysis_blocks)] != [3, 3]:
+            raise ValueError("an analysis of other than three resolutions")
+        if [len(sizes) for sizes in (config.synthesis_channels, config.synthesis_blocks)] != [4, 4]:
+            raise ValueError("a synthesis of other than four resolutions")
+        return config
 
     def values(self) -> dict[str, Any]:
         return asdict(self)

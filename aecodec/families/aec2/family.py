@@ -18,7 +18,8 @@ from aecodec.families.aec1.rounding import quantise_pass, shifts
 from aecodec.families.aec1.scale_model import ExactScaleModel
 from aecodec.families.aec1.search import search
 from aecodec.families.aec2.config import ANALYSIS_HALO
-from aecodec.families.aec2.decoder import LATENT_STEPS, PIXEL_STEPS, ExactDecoder
+from aecodec.families.aec2.decoder import ExactDecoder
+from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS
 from aecodec.families.aec2.weights import Parts, network_of
 from aecodec.families.base import Geometry, Mosaic, Pixels, Weights
 from aecodec.families.layouts import array, from_pixels, gather, network_input, pixels_of_squares, regroup

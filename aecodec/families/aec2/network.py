@@ -181,7 +181,6 @@ class Synthesis(nn.Module):
         c2, c4, c8, c16 = config.synthesis_channels
         n2, n4, n8, n16 = config.synthesis_blocks
         m, rows = config.latent_channels, config.rows
-        self.block_counts = config.synthesis_blocks
         self.log_input_gain = nn.Parameter(torch.zeros(rows, m))
         self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
         self.first_bias = nn.Parameter(torch.zeros(rows, c16))
@@ -232,7 +231,7 @@ class Aec2(nn.Module):
         self.analysis = Analysis(config)
         self.log_encoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.log_decoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
-        self.scale_model = ScaleModel(config)  # type: ignore[arg-type]
+        self.scale_model = ScaleModel(config)
         self.entropy_model = EntropyModel(config)
         self.synthesis = Synthesis(config)
 

@@ -17,11 +17,14 @@ from torch import Tensor
 
 from aecodec.errors import ModelError
 from aecodec.families.aec1.rounding import Encoder
+from aecodec.families.aec1.scale_model import ExactScaleModel
 from aecodec.families.aec1.search import OBJECTIVES
-from aecodec.families.aec2 import decoder
+from aecodec.families.aec1.weights import SHIFT_MAX
+from aecodec.families.aec2 import integers
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
 from aecodec.families.base import Weights
+from aecodec.families.schema import FLOATS, Expected, check_range, check_tensors, expected_tables
 
 SCALES, DECODER, TABLES = "scales.", "decoder.", "tables."  # prefixes of names of tensors; the others are the encoder's
 ENCODER = ("analysis.", "entropy_model.hyper_analysis.", "log_encoder_gain")
@@ -36,13 +39,16 @@ class Parts:
             self.config = ModelConfig.of(json.loads(weights.metadata["config"]))
             self.encoder = Encoder.of(json.loads(weights.metadata["encoder"]))
             OBJECTIVES[self.encoder.objective]
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ModelError(f"not the metadata of an aec2 model ({error!r})") from error
+        check_tensors(weights.tensors, _expected(self.config, weights))
         self.scales: dict[str, Tensor] = {}
         self.decoder: dict[str, Tensor] = {}
         self.tables: dict[str, npt.NDArray[Any]] = {}
         self.floats: dict[str, Tensor] = {}  # float32
         for name, tensor in weights.tensors.items():
+            if name.endswith(".shift"):
+                check_range(name, tensor, 0, SHIFT_MAX)
             if name.startswith(SCALES):
                 self.scales[name.removeprefix(SCALES)] = torch.tensor(tensor)
             elif name.startswith(DECODER):
@@ -53,13 +59,26 @@ class Parts:
                 self.floats[name] = torch.tensor(tensor).float()
 
 
+def _expected(config: ModelConfig, weights: Weights) -> Expected:
+    """What tensors there have to be. The frequencies are counted, not checked: `coding.tables.Tables` does."""
+    with torch.device("meta"):
+        network = Aec2(config)
+    expected = {SCALES + name: kind for name, kind in ExactScaleModel.expected(config).items()}
+    expected |= {DECODER + name: kind for name, kind in integers.expected(network).items()}
+    expected |= expected_tables(weights, TABLES)
+    for name, tensor in network.state_dict().items():
+        if name.startswith(ENCODER):
+            expected[name] = tuple(tensor.shape), FLOATS
+    return expected
+
+
 def tensors_of(network: Aec2, frequencies: Tensor, reach: Tensor) -> dict[str, npt.NDArray[Any]]:
     """The tensors of a weights file. frequencies, reach: int32, see `coding.tables.Tables`.
 
     Raises ModelError if the decoder cannot be exported exactly.
     """
     tensors = {SCALES + name: tensor for name, tensor in network.scale_model.export().items()}
-    tensors |= {DECODER + name: tensor for name, tensor in decoder.export(network).items()}
+    tensors |= {DECODER + name: tensor for name, tensor in integers.export(network).items()}
     tensors |= {TABLES + "frequencies": frequencies, TABLES + "reach": reach}
     for name, tensor in network.state_dict().items():
         if name.startswith(ENCODER):
@@ -80,6 +99,6 @@ def network_of(parts: Parts) -> Aec2:
     """
     network = Aec2(parts.config)
     network.load_state_dict(parts.floats, strict=False)
-    decoder.restore(network, parts.decoder)
+    integers.restore(network, parts.decoder)
     network.scale_model.restore(parts.scales)
     return network

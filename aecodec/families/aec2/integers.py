@@ -1,0 +1,150 @@
+"""The decoder's tensors in integers, made of the trained network, and the network restored from them.
+
+Units: latents and means are in 1/256 of a quantisation step (`LATENT_STEPS`), pixels in 1/64 of an 8-bit level
+(`PIXEL_STEPS`), activations in 1/16 (`ACTIVATION_STEPS`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from aecodec.exact.layers import ACTIVATION_STEPS, WEIGHT_TOP
+from aecodec.exact.narrow import check_narrow
+from aecodec.exact.wide import GAIN_BITS
+from aecodec.families.aec1.config import SCALE_COUNT, scale_of_index
+from aecodec.families.aec2.network import Aec2, DecoderConv2d
+from aecodec.families.schema import Expected
+
+LATENT_STEPS = 256  # of a quantisation step
+MEAN_STEPS = 256  # of a mean in standard deviations
+PIXEL_STEPS = 64  # of an 8-bit level
+SUM_STEPS = 256  # of what adds up to the input of a rectifier
+WIDE_TOP = 2**15 - 1
+SCALE_BITS = 12  # a standard deviation is a multiple of 2^-12
+LATENT_TOP = 2**24  # of a latent, in 1/256 steps
+SUM_TOP = 2**22
+
+
+class Layer(NamedTuple):
+    """A convolution of the decoder. rows: biases by quality that are added to its own, (R, C), one for each channel or
+    for all subpixels of one. input_steps: of a wide layer, integers per unit of its input; 0: it is narrow."""
+
+    name: str
+    convolution: nn.Conv2d
+    rows: Tensor | None = None
+    input_steps: int = 0
+
+    def biases(self) -> Tensor:
+        """(R, O), real."""
+        layer = self.convolution
+        own = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
+        if self.rows is None:
+            return own[None]
+        return own + self.rows.detach().repeat_interleave(layer.out_channels // self.rows.shape[1], 1)
+
+
+def block_names(level: str, count: int) -> list[str]:
+    """The residual blocks at 1/16, 1/8, 1/4 or 1/2 of the resolution, as their tensors are named."""
+    return [f"synthesis.blocks_{level}.{number}" for number in range(count)]
+
+
+def layers(model: Aec2) -> Iterator[Layer]:
+    """All convolutions of the decoder but those of the scale model."""
+    entropy, synthesis = model.entropy_model, model.synthesis
+    for name in ("first_mean.0", "first_mean.2", "context_features", "second_mean.1", "second_mean.3"):
+        convolution = entropy.get_submodule(name)
+        assert isinstance(convolution, nn.Conv2d)
+        yield Layer(f"means.{name}", convolution, input_steps=ACTIVATION_STEPS)
+    yield Layer("means.context", entropy.context)
+    yield Layer("means.neighbours", entropy.neighbours, input_steps=LATENT_STEPS)
+    yield Layer("synthesis.first", synthesis.first, synthesis.first_bias, SUM_STEPS)
+    yield Layer("synthesis.up_8", synthesis.up_8, synthesis.bias_8)
+    yield Layer("synthesis.up_4", synthesis.up_4, synthesis.bias_4)
+    yield Layer("synthesis.up_2", synthesis.up_2, synthesis.bias_2)
+    for level, count in zip(("2", "4", "8", "16"), model.config.synthesis_blocks, strict=True):
+        for name in block_names(level, count):
+            for half in ("first", "second"):
+                convolution = model.get_submodule(f"{name}.{half}")
+                assert isinstance(convolution, nn.Conv2d)
+                yield Layer(f"{name}.{half}", convolution)
+    yield Layer("synthesis.last", synthesis.last)
+    yield Layer("synthesis.linear", synthesis.linear, input_steps=1)
+    yield Layer("synthesis.pixels_in", synthesis.pixels_in)
+
+
+def gains(model: Aec2) -> dict[str, nn.Parameter]:
+    """Rows of logarithms, by the names of their tensors."""
+    synthesis = model.synthesis
+    return {
+        "synthesis.input_gain": synthesis.log_input_gain,
+        "synthesis.output_gain": synthesis.log_output_gain,
+        "synthesis.pixel_gain": synthesis.log_pixel_gain,
+        "synthesis.decoder_gain": model.log_decoder_gain,
+    }
+
+
+def export(model: Aec2) -> dict[str, Tensor]:
+    """All integer tensors of the decoder but those of the scale model. Raises ModelError if sums could leave the exact
+    range."""
+    tensors: dict[str, Tensor] = {}
+    for layer in layers(model):
+        name, convolution, _, input_steps = layer
+        weight = convolution.weight.detach().double()
+        if input_steps:
+            largest = weight.abs().flatten(1).amax(1).clamp_min(1e-9)
+            exponent, key = torch.floor(torch.log2(WIDE_TOP / largest)).clamp(-8, 30), "exponent"
+            integers, top, steps = torch.int16, torch.int64, input_steps
+        else:
+            assert isinstance(convolution, DecoderConv2d)
+            exponent, key = convolution.exponent().double(), "shift"
+            integers, top, steps = torch.int8, torch.int32, ACTIVATION_STEPS
+        scale = torch.exp2(exponent)
+        tensors[f"{name}.weight"] = torch.round(weight * scale.view(-1, 1, 1, 1)).to(integers)
+        tensors[f"{name}.bias"] = torch.round(layer.biases().double() * scale * steps).to(top)
+        tensors[f"{name}.{key}"] = exponent.to(torch.int8)
+        if not input_steps:
+            check_narrow(name, *(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
+    for name, rows in gains(model).items():
+        tensors[name] = torch.round(rows.detach().double() / math.log(2) * 2**GAIN_BITS).to(torch.int32)
+    # |latent| from which asinh rounds to k / 16, for k = 1..127
+    k = torch.arange(1, WEIGHT_TOP + 1, dtype=torch.float64)
+    tensors["means.thresholds"] = torch.ceil(torch.sinh((k - 0.5) / ACTIVATION_STEPS) * LATENT_STEPS).to(torch.int32)
+    scales = scale_of_index(torch.arange(SCALE_COUNT, dtype=torch.float64))
+    tensors["means.scales"] = torch.round(scales * 2**SCALE_BITS).to(torch.int32)
+    return tensors
+
+
+@torch.no_grad()
+def restore(model: Aec2, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `export`, but for what its rounding lost."""
+    for name, convolution, rows, input_steps in layers(model):
+        exponent = tensors[f"{name}.exponent" if input_steps else f"{name}.shift"]
+        step = torch.exp2(-exponent.double())
+        convolution.weight.copy_(tensors[f"{name}.weight"] * step.view(-1, 1, 1, 1))
+        bias = tensors[f"{name}.bias"] * step / (input_steps or ACTIVATION_STEPS)
+        if convolution.bias is not None:
+            convolution.bias.copy_(bias[0])
+        if rows is not None:  # one for all subpixels of a channel
+            rows.copy_((bias - bias[0])[:, :: bias.shape[1] // rows.shape[1]])
+    for name, parameter in gains(model).items():
+        parameter.copy_(tensors[name].double() * (math.log(2) / 2**GAIN_BITS))
+
+
+def expected(model: Aec2) -> Expected:
+    """What `export` gives, see `families.schema.check_tensors`."""
+    kinds: Expected = {
+        "means.thresholds": ((WEIGHT_TOP,), ("int32",)),
+        "means.scales": ((SCALE_COUNT,), ("int32",)),
+    }
+    for name, convolution, rows, input_steps in layers(model):
+        outputs = convolution.out_channels
+        kinds[f"{name}.weight"] = tuple(convolution.weight.shape), ("int16" if input_steps else "int8",)
+        biases = (1 if rows is None else len(rows), outputs)
+        kinds[f"{name}.bias"] = biases, ("int64" if input_steps else "int32",)
+        kinds[f"{name}.exponent" if input_steps else f"{name}.shift"] = (outputs,), ("int8",)
+    return kinds | {name: (tuple(rows.shape), ("int32",)) for name, rows in gains(model).items()}
