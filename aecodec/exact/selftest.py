@@ -1,4 +1,4 @@
-"""Whether this machine computes what the format needs: known sums and known bytes, tried once when a model is loaded."""
+"""Whether this machine computes what the format needs: known sums and known bytes, tried when a model is loaded."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def layer(device: str) -> int:
     x = ((torch.arange(CHANNELS * SIDE * SIDE) * 104729) % 256).view(1, CHANNELS, SIDE, SIDE)
     room = SUM_LIMIT - 1 - ACTIVATION_TOP * weight.abs().sum((1, 2, 3))
     step = powers_of_two(-(torch.arange(CHANNELS) % 17))
-    arguments = (v.to(device, torch.float32) for v in (x, weight, room, step))
-    return zlib.crc32(integer_conv2d(*arguments, ACTIVATION_TOP).to(torch.uint8).cpu().contiguous().numpy().tobytes())
+    x, weight, room, step = (v.to(device, torch.float32) for v in (x, weight, room, step))
+    results = integer_conv2d(x, weight, room, step, ACTIVATION_TOP)
+    return zlib.crc32(results.to(torch.uint8).cpu().contiguous().numpy().tobytes())
 
 
 def coded() -> int:

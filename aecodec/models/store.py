@@ -82,9 +82,6 @@ def load(path: Path, device: str, precision: str = "auto", expected_sha256: str 
     device: as torch names it. precision: of what need not be exact; "auto" is what is fast there, "float32" or
     "bfloat16". Raises ModelError if the file is none of a family that there is, or not the one with this hash.
     """
-    from aecodec.exact import selftest  # torch, which only those who load a model wait for
-
-    selftest.check(device)
     weights = read_weights(path, expected_sha256)
     name = weights.metadata.get("family", families.OLDEST)
     try:

@@ -11,7 +11,9 @@ from torch import Tensor
 from aecodec.coding.tables import Indices, Symbols, Tables
 from aecodec.container import QUALITY_MIN
 from aecodec.errors import ModelError
+from aecodec.exact import selftest
 from aecodec.exact.layers import POSITION_STEPS
+from aecodec.exact.precision import full_precision
 from aecodec.families.aec1.config import HYPER_STRIDE, STRIDE, scale_of_index
 from aecodec.families.aec1.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.families.aec1.network import Aec1
@@ -41,6 +43,7 @@ class Aec1Family:
     """
 
     def __init__(self, weights: Weights, device: str, precision: str = "auto"):
+        selftest.check(device)
         parts = Parts(weights)
         self.device = torch.device(device)
         self.encoder = parts.encoder
@@ -101,7 +104,8 @@ class Aec1Family:
             decoder.finish()
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
         r_hat = with_signs(r_hat, groups)
-        r_hat, means = self.network.entropy_model.passes(features, scale_of_index(index), lambda *_: r_hat)
+        with full_precision(self.device.type):
+            r_hat, means = self.network.entropy_model.passes(features, scale_of_index(index), lambda *_: r_hat)
         return list(torch.cat([means.add_(r_hat), features], 1))
 
     @torch.inference_mode()
@@ -110,9 +114,10 @@ class Aec1Family:
         position = self.row_position(quality, len(states))
         m = self.network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (states[:, :m], states[:, m:]))
-        x = self.network.synthesis(
-            y_hat, y_hat * self.network.decoder_gain(position), features, position, inside.in_units(STRIDE)
-        )
+        with full_precision(self.device.type):  # of the linear path: pixels within a level, whatever the host asks for
+            x = self.network.synthesis(
+                y_hat, y_hat * self.network.decoder_gain(position), features, position, inside.in_units(STRIDE)
+            )
         white = 2**depth - 1
         levels = x.add_(0.5).mul_(white).round_().clamp_(0, white).to(torch.uint8 if depth == 8 else torch.int32)
         pixels = pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy()

@@ -11,6 +11,7 @@ from torch import Tensor
 from aecodec.coding.tables import Indices, Symbols, Tables
 from aecodec.container import QUALITY_MIN
 from aecodec.errors import ModelError
+from aecodec.exact import selftest
 from aecodec.exact.layers import POSITION_STEPS
 from aecodec.families.aec1.config import HYPER_STRIDE, STRIDE
 from aecodec.families.aec1.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
@@ -43,6 +44,7 @@ class Aec2Family:
     """
 
     def __init__(self, weights: Weights, device: str, precision: str = "auto"):
+        selftest.check(device)
         parts = Parts(weights)
         self.config, self.encoder = parts.config, parts.encoder
         self.device = torch.device(device)
