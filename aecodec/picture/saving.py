@@ -79,7 +79,7 @@ def format_of(suffix: str) -> str:
         kind = "JPEG"
     if kind not in FORMATS or kind not in Image.SAVE:
         hint = "; it would lose colours or size" if kind in ("GIF", "ICO") else ""
-        raise AecodecError(f"pictures are not written as {suffix!r}{hint}; use .png, .webp, .tif or .jpg")
+        raise AecodecError(f"cannot write files that end in {suffix!r}{hint}; use .png, .webp, .tif or .jpg")
     return kind
 
 
