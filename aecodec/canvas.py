@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aecodec import tiling
+from aecodec import container, patches, tiling
 from aecodec.container import File
-from aecodec.errors import AecodecError
+from aecodec.errors import AecodecError, FormatError
 from aecodec.families.base import Mosaic, State
 from aecodec.models import Model
 from aecodec.picture import Picture, Samples, alpha_of, depth_of, picture_of
@@ -114,7 +114,21 @@ class Canvas:
         for number in self.file.lost:
             if shared := self.tiles[number].overlap(self.area):
                 self._colour[shared.within(self.area).slices] = LOST << self.depth - 8
+        self._paste_patches()
         return picture_of(self._colour, None if alpha is None else alpha[self.area.slices], self.file.chunks)
+
+    def _paste_patches(self) -> None:
+        """Puts the blocks that are coded without loss over what the network has made of them."""
+        data = self.file.chunks.get(container.PATCHES)
+        if data is None:
+            return
+        if self.depth != 8:
+            raise FormatError("a file of more than 8 bits has a chunk PTCH")
+        size = self.file.header.height, self.file.header.width
+        for patch in patches.unpack(data, self.tiles, size):
+            tile = self.tiles[patch.tile].overlap(Box.whole(size))
+            assert tile is not None
+            patches.paste(self._colour, self.area, tile, patch)
 
     def _wanted(self, row: int) -> Box:
         return self.rows[row][0].joined(self.rows[row][-1])

@@ -7,6 +7,7 @@ decoding   container -> family: states of tiles, pixels of windows -> canvas -> 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from aecodec import container, models, rate, tiling
+from aecodec import container, models, patches, rate, tiling
 from aecodec.canvas import Canvas, Region, Task, View
 from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
 from aecodec.errors import LimitError
@@ -115,7 +116,9 @@ class Codec:
             if options.needs_search:
                 return [self._meet(load(image, self.pixel_limit), options) for image in images]
             pictures = list(in_parallel([Job(1, partial(load, image, self.pixel_limit)) for image in images]))
-            return self._write(pictures, self._analyses(pictures, options), options.first_quality, options)
+            quality = options.first_quality
+            files = self._write(pictures, self._analyses(pictures, options), quality, options)
+            return [self._patched(*each, quality, options) for each in zip(pictures, files, strict=True)]
 
     def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:
         """The picture in an .aec file, with its metadata in its `info`, see `picture.to_image`; mode L, LA, RGB or
@@ -161,13 +164,32 @@ class Codec:
         ]
 
         def encode(quality: int) -> bytes:
-            return self._write([picture], kept, quality, options)[0]
+            return self._patched(picture, self._write([picture], kept, quality, options)[0], quality, options)
 
         def fidelity(data: bytes) -> float:
             (decoded,) = self._read([container.read(data, self.pixel_limit)])
             return psnr(picture.colour, decoded.colour, 2**picture.depth - 1)
 
         return rate.choose(options, picture.width * picture.height, encode, fidelity)
+
+    def _patched(self, picture: Picture, data: bytes, quality: int, options: EncodeOptions) -> bytes:
+        """The file, or one in which blocks that look drawn are coded without loss, if it is the better one: by what a
+        bit is worth at this quality."""
+        if picture.depth != 8 or not patches.drawn(picture.colour).any():
+            return data
+        (decoded,) = self._read([container.read(data, self.pixel_limit)])
+        tiles = tiling.tiles(self._padded(picture), self._header(picture, quality, options).tile)
+        chosen = patches.choose(picture, decoded.colour, quality, tiles)
+        if chosen is None:
+            return data
+        mask, lossless = chosen
+        rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
+        (smooth,) = self._write([rest], self._analyses([rest], options), quality, options)
+        file = container.read(smooth, self.pixel_limit)
+        other = container.write(replace(file, chunks={**file.chunks, container.PATCHES: patches.pack(lossless)}))
+        gain = float(patches.squared_errors(picture.colour, decoded.colour)[mask].sum())
+        more_bits = 8 * (len(other) - len(data))
+        return other if patches.worth_of_a_bit(quality) * more_bits < gain else data
 
     def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Job[list[_Analysed]]]:
         """What there is to do to get the latents of all tiles: calls of `_analyse`, independent of each other."""

@@ -20,9 +20,9 @@ MAX_TILE_PIXELS = 2**22  # padding included: a decoder holds whole tiles, so thi
 MAX_PADDING = 4  # padded pixels for each pixel, where they are more than of a tile: only strips have more
 DEFAULT_PIXEL_LIMIT = 178_956_970  # where Pillow, too, refuses a picture as a decompression bomb
 
-ALPHA, DEPTH, EXIF, ICC, XMP = "ALPH", "DPTH", "exif", "iccp", "xmpd"
+ALPHA, DEPTH, PATCHES, EXIF, ICC, XMP = "ALPH", "DPTH", "PTCH", "exif", "iccp", "xmpd"
 # A type that begins with a capital must be understood, others may be ignored.
-KNOWN_CHUNKS = (ALPHA, DEPTH, EXIF, ICC, XMP)
+KNOWN_CHUNKS = (ALPHA, DEPTH, PATCHES, EXIF, ICC, XMP)
 
 
 @dataclass(frozen=True)

@@ -80,11 +80,11 @@ def fill_hidden(picture: Picture) -> Picture:
     if seen.all():
         return picture
     colour = picture.colour if picture.colour.ndim == 3 else picture.colour[:, :, None]
-    filled = np.where(seen[:, :, None], colour, np.round(_around(colour.astype(np.float32), seen)).astype(colour.dtype))
+    filled = np.where(seen[:, :, None], colour, np.round(around(colour.astype(np.float32), seen)).astype(colour.dtype))
     return replace(picture, colour=filled.reshape(picture.colour.shape))
 
 
-def _around(colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def around(colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """(H, W, C) float32: means of what is seen, over ever larger squares where nothing is."""
     height, width = seen.shape
     if seen.all() or max(height, width) == 1:
@@ -95,6 +95,6 @@ def _around(colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
     total, weight = (
         part[0::2, 0::2] + part[1::2, 0::2] + part[0::2, 1::2] + part[1::2, 1::2] for part in (total, weight)
     )
-    coarse = _around(total / np.maximum(weight, 1), weight[:, :, 0] > 0)
+    coarse = around(total / np.maximum(weight, 1), weight[:, :, 0] > 0)
     fine = coarse.repeat(2, 0).repeat(2, 1)[:height, :width]
     return np.where(seen[:, :, None], colour, fine)
