@@ -18,7 +18,7 @@ from PIL import Image
 from aecodec import container, models, patches, rate, tiling
 from aecodec.canvas import Canvas, Region, Task, View
 from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
-from aecodec.errors import LimitError
+from aecodec.errors import FormatError, LimitError
 from aecodec.families.base import Latents
 from aecodec.metrics import psnr
 from aecodec.models import Model
@@ -175,7 +175,7 @@ class Codec:
     def _patched(self, picture: Picture, data: bytes, quality: int, options: EncodeOptions) -> bytes:
         """The file, or one in which blocks that look drawn are coded without loss, if it is the better one: by what a
         bit is worth at this quality."""
-        if picture.depth != 8 or not patches.drawn(picture.colour).any():
+        if picture.depth != 8 or not patches.drawn(picture.colour)[1].any():
             return data
         (decoded,) = self._read([container.read(data, self.pixel_limit)])
         tiles = tiling.tiles(self._padded(picture), self._header(picture, quality, options).tile)
@@ -183,13 +183,32 @@ class Codec:
         if chosen is None:
             return data
         mask, lossless = chosen
-        rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
-        (smooth,) = self._write([rest], self._analyses([rest], options), quality, options)
-        file = container.read(smooth, self.pixel_limit)
-        other = container.write(replace(file, chunks={**file.chunks, container.PATCHES: patches.pack(lossless)}))
+        chunk = patches.pack(lossless)
+        if mask.all() and (whole := self._without_network(picture, data, chunk)) is not None:
+            other = whole
+        else:
+            rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
+            (smooth,) = self._write([rest], self._analyses([rest], options), quality, options)
+            other = self._with_patches(smooth, chunk)
         gain = float(patches.squared_errors(picture.colour, decoded.colour)[mask].sum())
         more_bits = 8 * (len(other) - len(data))
         return other if patches.worth_of_a_bit(quality) * more_bits < gain else data
+
+    def _with_patches(self, data: bytes, chunk: bytes) -> bytes:
+        file = container.read(data, self.pixel_limit)
+        return container.write(replace(file, chunks={**file.chunks, container.PATCHES: chunk}))
+
+    def _without_network(self, picture: Picture, data: bytes, chunk: bytes) -> bytes | None:
+        """The file in which patches cover all, so that it does not matter what the network makes of empty payloads;
+        None if the family has no meaning for these."""
+        file = container.read(data, self.pixel_limit)
+        chunks = {**file.chunks, container.PATCHES: chunk}
+        other = replace(file, chunks=chunks, tiles=[b""] * len(file.tiles))
+        try:
+            (shown,) = self._read([other])
+        except FormatError:
+            return None
+        return container.write(other) if np.array_equal(shown.colour, picture.colour) else None
 
     def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Job[list[_Analysed]]]:
         """What there is to do to get the latents of all tiles: calls of `_analyse`, independent of each other."""
