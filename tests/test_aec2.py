@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,12 @@ from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.fitting import fit_tables
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.aec2.data import Data
 from aecodec.families.aec2.decoder import ExactDecoder
 from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS, export, restore
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.train import Data, TrainingConfig, start, train
+from aecodec.families.aec2.start import start
+from aecodec.families.aec2.train import TrainingConfig, train
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import write_weights
 from aecodec.training.data import block_covariance
@@ -54,7 +57,12 @@ def network() -> Aec2:
 @pytest.fixture(scope="module")
 def weights(network: Aec2, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("aec2") / "small.safetensors"
-    write_weights(path, "aec2", tensors_of(network, *fit_tables(None)), metadata_of(SMALL, Encoder()))
+    write_weights(
+        path,
+        "aec2",
+        tensors_of(network, *fit_tables(None)),
+        metadata_of(SMALL, Encoder(), {"step": "10", "training_minutes": "1"}),
+    )
     return path
 
 
@@ -202,3 +210,19 @@ def test_training_resumes_to_the_bit(tmp_path: Path) -> None:
     resumed = run("resumed", 4)
     for name, tensor in straight.items():
         assert torch.equal(tensor, resumed[name]), name
+
+
+def test_training_goes_on_from_a_weights_file_and_decays(weights: Path, tmp_path: Path) -> None:
+    tiles = torch.from_numpy(drawing(512, 512)).permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
+    cache = tmp_path / "data.pt"
+    torch.save({"photos": tiles, "half": tiles[:, :, ::2, ::2], "held_out": tiles[:1]}, cache)
+    data = Data([], None, cache)
+    settings = replace(TrainingConfig(), batch=4)
+    common = {"minutes": None, "config": ModelConfig(), "settings": settings, "report_every": 2}
+    train(tmp_path / "run", data, steps=12, decay=None, begin=weights, **common)
+    train(tmp_path / "run", data, steps=None, decay=2, **common)
+    state = torch.load(tmp_path / "run" / "decay.pt", weights_only=True)
+    assert ModelConfig.of(state["model_config"]) == SMALL
+    assert state["step"] == 14
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["step"]) for line in lines] == [("trunk", 12), ("decay", 14)]

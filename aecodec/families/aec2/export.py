@@ -16,9 +16,9 @@ from aecodec.errors import ModelError
 from aecodec.families.aec1.fitting import CROPS, count_symbols, fit_tables
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.aec2.data import Data
 from aecodec.families.aec2.family import Aec2Family
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.train import Data
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import read_weights, write_weights
 
