@@ -20,6 +20,7 @@ from aecodec.codec import Codec
 from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.objective import laplace_bits, loss_per_patch, measure
+from aecodec.families.aec1.optimisers import muon_matrices
 from aecodec.families.aec1.weights import trainable
 from aecodec.families.layouts import network_input, pixels_of_squares, regroup, shuffle, unshuffle
 from aecodec.models import DEFAULT, load_released, locate, read_weights
@@ -290,7 +291,7 @@ def test_laplace_bits_are_those_of_a_distribution() -> None:
 
 def test_optimiser_matrices_share_the_memory_of_the_kernels() -> None:
     network = Aec1(SMALL).to(memory_format=torch.channels_last)
-    pairs = loop.muon_matrices(network)
+    pairs = muon_matrices(network)
     for kernel, matrix in pairs:
         matrix.data.fill_(3.0)
         assert (kernel == 3).all()

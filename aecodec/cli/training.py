@@ -43,12 +43,13 @@ def train(
     **options: Any,
 ) -> None:
     """Train on folders or tar files of pictures. What RUN holds is resumed exactly."""
+    from aecodec.families.aec1.config import NETWORKS
     from aecodec.models import find_device
     from aecodec.pipeline import session
     from aecodec.training import loop
 
     changes = {name: value for name, value in (("batch", batch), ("patch", patch)) if value is not None}
-    config = loop.NETWORKS[network]
+    config = NETWORKS[network]
 
     def work() -> None:
         on = find_device(device).partition(":")[0]
