@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -148,3 +149,21 @@ class Canvas:
             for row in range(touched.top, touched.bottom)
             for column in range(touched.left, touched.right)
         ]
+
+
+def decode(tasks: Sequence[Task]) -> None:
+    """Finds the states of tiles of equal kind."""
+    canvas = tasks[0].canvas
+    payloads = [task.canvas.file.tiles[task.number] for task in tasks]
+    size, quality = canvas.tiles[tasks[0].number].size, canvas.file.header.quality
+    for task, state in zip(tasks, canvas.family.decode(payloads, size, quality), strict=True):
+        task.canvas.states[task.number] = state
+
+
+def synthesise(views: Sequence[View]) -> None:
+    """Makes the pixels of views of equal kind, and puts them where they belong."""
+    canvas, _, window, inner = views[0]
+    mosaics = [view.mosaic() for view in views]
+    pixels = canvas.family.synthesise(mosaics, inner.within(window), canvas.file.header.quality, canvas.depth)
+    for view, own in zip(views, pixels, strict=True):
+        view.paste(own)

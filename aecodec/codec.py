@@ -1,6 +1,6 @@
 """Pictures to bytes and back: the one place where the rooms meet.
 
-encoding   picture -> tiles -> family: latents, payloads -> container
+encoding   picture -> analysis -> family: latents, payloads -> container
 decoding   container -> family: states of tiles, pixels of windows -> canvas -> picture
 """
 
@@ -10,52 +10,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
-from aecodec import container, models, patches, rate, tiling
-from aecodec.canvas import Canvas, Region, Task, View
-from aecodec.container import DEFAULT_PIXEL_LIMIT, QUALITY_MIN, File, Header
+from aecodec import canvas, container, models, patches, rate, tiling
+from aecodec.analysis import STRIP_TILES, Analysis, analyses, kept, padded_size, pixels_of
+from aecodec.canvas import Canvas, Region
+from aecodec.container import DEFAULT_PIXEL_LIMIT, File, Header
 from aecodec.errors import FormatError, LimitError
-from aecodec.families.base import Latents
 from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import EncodeOptions
 from aecodec.picture import Picture, Samples, Source, chunks_of, load, to_image
-from aecodec.picture.padding import pad
 from aecodec.pipeline import Job, batches, in_parallel, session
-from aecodec.tiling import Box, Size
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from aecodec.options import EncodeArguments
-
-STRIP_TILES = 2  # neighbours whose pixels are analysed in one piece: fewer halos for more memory
-
-
-class _Strip(NamedTuple):
-    """Neighbouring tiles of a picture that are analysed in one piece: their numbers, where, and the window with their
-    halo."""
-
-    picture: int
-    numbers: list[int]
-    boxes: list[Box]
-    window: Box
-
-    @property
-    def kind(self) -> tuple[object, Size]:
-        """Equal for strips that may share a pass through the network."""
-        return tuple(box.within(self.window) for box in self.boxes), self.window.size
-
-
-class _Analysed(NamedTuple):
-    """Latents of a batch of tiles of equal size, and of each the number of its picture, its own, and its box."""
-
-    tiles: list[tuple[int, int, Box]]
-    latents: Latents
 
 
 class Codec:
@@ -158,13 +131,10 @@ class Codec:
 
     def _meet(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The file at the quality that gives what is asked for; the picture is analysed once for all qualities."""
-        analysed = in_parallel(self._analyses([picture], options))
-        kept: list[Job[list[_Analysed]]] = [
-            Job(sum(box.area for each in group for _, _, box in each.tiles), partial(list, group)) for group in analysed
-        ]
+        latents = kept(in_parallel(self._analyses([picture], options)))
 
         def encode(quality: int) -> bytes:
-            return self._patched(picture, self._write([picture], kept, quality, options)[0], quality, options)
+            return self._patched(picture, self._write([picture], latents, quality, options)[0], quality, options)
 
         def fidelity(data: bytes) -> float:
             (decoded,) = self._read([container.read(data, self.pixel_limit)])
@@ -178,7 +148,7 @@ class Codec:
         if picture.depth != 8 or not patches.drawn(picture.colour)[1].any():
             return data
         (decoded,) = self._read([container.read(data, self.pixel_limit)])
-        tiles = tiling.tiles(self._padded(picture), self._header(picture, quality, options).tile)
+        tiles = tiling.tiles(padded_size(self.model.family, picture), self._side(picture, options))
         chosen = patches.choose(picture, decoded.colour, quality, tiles)
         if chosen is None:
             return data
@@ -210,102 +180,55 @@ class Codec:
             return None
         return container.write(other) if np.array_equal(shown.colour, picture.colour) else None
 
-    def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Job[list[_Analysed]]]:
-        """What there is to do to get the latents of all tiles: calls of `_analyse`, independent of each other."""
-        strips = []
-        for number, picture in enumerate(pictures):
+    def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Analysis]:
+        for picture in pictures:
             container.check_limit(picture.width, picture.height, self.pixel_limit)
-            header = self._header(picture, QUALITY_MIN, options)
-            size = self._padded(picture)
-            tiles = tiling.tiles(size, header.tile)
-            for numbers in tiling.strips(tiles, self.strip_tiles):
-                boxes = [tiles[t] for t in numbers]
-                window = boxes[0].joined(boxes[-1]).with_halo(self.model.family.geometry.analysis_halo, size)
-                strips.append(_Strip(number, numbers, boxes, window))
-        return batches(partial(self._analyse, pictures), strips, lambda strip: strip.kind)
-
-    def _analyse(self, pictures: Sequence[Picture], strips: Sequence[_Strip]) -> list[_Analysed]:
-        """The latents of the tiles of strips of equal kind."""
-        pixels = [_padded(pictures[strip.picture], strip.window) for strip in strips]
-        inside = [box.within(strips[0].window) for box in strips[0].boxes]
-        latents = self.model.family.analyse(np.stack(pixels), inside)
-        places = [[(strip.picture, strip.numbers[k], strip.boxes[k]) for strip in strips] for k in range(len(inside))]
-        return list(map(_Analysed, places, latents))
+        sides = [self._side(picture, options) for picture in pictures]
+        return analyses(self.model.family, pictures, sides, self.strip_tiles)
 
     def _write(
-        self,
-        pictures: Sequence[Picture],
-        analyses: Sequence[Job[list[_Analysed]]],
-        quality: int,
-        options: EncodeOptions,
+        self, pictures: Sequence[Picture], latents: Sequence[Analysis], quality: int, options: EncodeOptions
     ) -> list[bytes]:
         """Files of what `_analyses` returns, at a quality in hundredths."""
         family = self.model.family
         headers = [self._header(picture, quality, options) for picture in pictures]
         payloads = [[b""] * (header.tile_grid[0] * header.tile_grid[1]) for header in headers]
 
-        def encode(job: Job[list[_Analysed]]) -> None:
-            for tiles, latents in job.run():
-                coded = family.encode(latents, partial(_pixels, pictures, tiles), quality, options)
+        def encode(job: Analysis) -> None:
+            for tiles, own in job.run():
+                coded = family.encode(own, partial(pixels_of, pictures, tiles), quality, options)
                 for (p, t, _), payload in zip(tiles, coded, strict=True):
                     payloads[p][t] = payload
 
-        in_parallel([Job(job.size, partial(encode, job)) for job in analyses], family.encoders(options))
+        in_parallel([Job(job.size, partial(encode, job)) for job in latents], family.encoders(options))
         files = zip(headers, pictures, payloads, strict=True)
         return [container.write(File(header, chunks_of(picture), payload)) for header, picture, payload in files]
 
     def _read(self, files: Sequence[File], region: Region | None = None) -> list[Picture]:
         """Pictures, or regions of them. Tiles go through in rows, so that only those of a few rows are ever held."""
-        canvases = [Canvas(file, self._model_of(file.header), region) for file in files]
-        for row in range(max((len(canvas.rows) for canvas in canvases), default=0)):
-            active = [canvas for canvas in canvases if row < len(canvas.rows)]
-            missing = [task for canvas in active for task in canvas.advance(row)]
-            in_parallel(batches(_decode, missing, lambda task: task.kind))
-            views = [view for canvas in active for view in canvas.views(row)]
-            for job in batches(_synthesise, views, lambda view: view.kind):
+        parts = [Canvas(file, self._model_of(file.header), region) for file in files]
+        for row in range(max((len(part.rows) for part in parts), default=0)):
+            active = [part for part in parts if row < len(part.rows)]
+            missing = [task for part in active for task in part.advance(row)]
+            in_parallel(batches(canvas.decode, missing, lambda task: task.kind))
+            views = [view for part in active for view in part.views(row)]
+            for job in batches(canvas.synthesise, views, lambda view: view.kind):
                 job.run()  # workers would gain nothing and take more memory
-        return [canvas.picture() for canvas in canvases]
+        return [part.picture() for part in parts]
 
     def _model_of(self, header: Header) -> Model:
         if header.model_id == self.model.id:
             return self.model
         return models.load_released(models.released_name(header.model_id), self.device, self.precision)
 
-    def _padded(self, picture: Picture) -> Size:
-        return tiling.padded((picture.height, picture.width), self.model.family.geometry.padding)
-
     def _header(self, picture: Picture, quality: int, options: EncodeOptions) -> Header:
         channels = (1 if picture.colour.ndim == 2 else 3) + (picture.alpha is not None)
-        size = self._padded(picture)
+        return Header(picture.width, picture.height, channels, self.model.id, quality, self._side(picture, options))
+
+    def _side(self, picture: Picture, options: EncodeOptions) -> int:
+        """Of the tiles of a picture, in pixels; 0 if it is one."""
+        size = padded_size(self.model.family, picture)
         side = tiling.side_of_tiles(size, options.tile)
         if not side and size[0] * size[1] > container.MAX_TILE_PIXELS:
             raise LimitError(f"{picture.width}x{picture.height} pixels are too many for one tile")
-        return Header(picture.width, picture.height, channels, self.model.id, quality, side)
-
-
-def _pixels(pictures: Sequence[Picture], tiles: Sequence[tuple[int, int, Box]]) -> Samples:
-    """(B, H, W, 3) of tiles of equal size."""
-    return np.stack([_padded(pictures[p], box) for p, _, box in tiles])
-
-
-def _padded(picture: Picture, box: Box) -> Samples:
-    """(*box.size, 3), as families take them: uint8, or float32 of pictures of more than 8 bits."""
-    return pad(picture.colour[box.slices], box.size, picture.depth)
-
-
-def _decode(tasks: Sequence[Task]) -> None:
-    """Finds the states of tiles of equal kind."""
-    canvas = tasks[0].canvas
-    payloads = [task.canvas.file.tiles[task.number] for task in tasks]
-    size, quality = canvas.tiles[tasks[0].number].size, canvas.file.header.quality
-    for task, state in zip(tasks, canvas.family.decode(payloads, size, quality), strict=True):
-        task.canvas.states[task.number] = state
-
-
-def _synthesise(views: Sequence[View]) -> None:
-    """Makes the pixels of views of equal kind, and puts them where they belong."""
-    canvas, _, window, inner = views[0]
-    mosaics = [view.mosaic() for view in views]
-    pixels = canvas.family.synthesise(mosaics, inner.within(window), canvas.file.header.quality, canvas.depth)
-    for view, own in zip(views, pixels, strict=True):
-        view.paste(own)
+        return side

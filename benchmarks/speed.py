@@ -38,7 +38,7 @@ SECONDS = 1.5  # each measurement is repeated until so much time is spent; the f
 AEC1 = "families.aec1"
 STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is wrapped
     "read": [("codec", "load"), ("container", "read")],
-    "colour": [("codec", "pad"), (f"{AEC1}.family", "network_input")],
+    "colour": [("analysis", "pad"), (f"{AEC1}.family", "network_input")],
     "analysis": [(f"{AEC1}.network:Analysis", "forward")],
     "hyper": [(f"{AEC1}.network:EntropyModel", "hyper_latents")],
     "scale model": [(f"{AEC1}.scale_model:ExactScaleModel", "__call__")],

@@ -18,7 +18,7 @@ COMMANDS = {
     "info": "aecodec.cli.inspecting:info",
     "compare": "aecodec.cli.inspecting:compare",
     "archive": "aecodec.cli.archive:archive",
-    "benchmark": "aecodec.benchmark.command:benchmark",
+    "benchmark": "aecodec.cli.benchmark:benchmark",
     "train": "aecodec.cli.training:train",
     "export": "aecodec.cli.training:export",
 }

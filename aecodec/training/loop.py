@@ -140,7 +140,7 @@ def train(
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(phase.frozen or "-"))
+        parameter.requires_grad_(not name.startswith(phase.frozen))
     effort = settings.search_effort if phase.searched else 0
     if phase.searched:
         if prices is None:
