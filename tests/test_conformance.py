@@ -175,6 +175,15 @@ def test_the_reference_decoder_reads_a_golden_file() -> None:
     assert digest_of_integers(ReferenceModel(weights).decode(data)) == digest
 
 
+@pytest.mark.parametrize("title", ["flat-q1", "grey-q60", "tiled-q40"])
+def test_the_reference_decoder_shows_the_same_pixels(title: str) -> None:
+    """The documents are enough for a second decoder, to the last level but one."""
+    weights, data, _, golden = released_file(DEFAULT, title)
+    difference = np.abs(ReferenceModel(weights).pixels(data).astype(int) - np.asarray(golden))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.001
+
+
 if __name__ == "__main__":  # test_other_processors
     for weights, path, digest in json.loads(sys.argv[1]):
         for precision in ("auto", "float32"):

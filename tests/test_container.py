@@ -46,7 +46,7 @@ def test_a_plain_picture_costs_24_bytes() -> None:
 
 
 def test_the_format_page_quotes_the_constants() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "format" / "container.md").read_text()
     assert " ".join(f"{byte:02X}" for byte in container.MAGIC) in page
     for name in container.KNOWN_CHUNKS:
         assert f"`{name}`" in page

@@ -61,7 +61,7 @@ def test_the_source_distribution_holds_what_is_needed_to_build_and_test(built: P
         "pyproject.toml",
         "LICENSE",
         "README.md",
-        "docs/format.md",
+        "docs/format/container.md",
         "tests/conftest.py",
         "aecodec/codec.py",
     } <= names

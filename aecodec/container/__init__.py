@@ -1,4 +1,4 @@
-"""The .aec file, field by field as in docs/format.md. All integers are little-endian.
+"""The .aec file, field by field as in docs/format/container.md. All integers are little-endian.
 
 magic      5 bytes   AE 43 0D 0A 1A
 kind       1 byte    bits 4-7 version (1), 3 tiled, 2 chunks, 0-1 channels - 1 (grey, grey + alpha, RGB, RGBA)

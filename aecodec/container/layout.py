@@ -1,4 +1,4 @@
-"""What there is in a file, as values: header, chunks, tiles; and the constants of docs/format.md."""
+"""What there is in a file, as values: header, chunks, tiles; and the constants of docs/format/container.md."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from aecodec.picture.inspect import Contents, Part, jpeg, png
 from aecodec.picture.inspect.tiff import DESCRIPTION
 from aecodec.picture.types import Picture
 
-# Ancillary chunks of an .aec file, by what they hold; docs/format.md says how.
+# Ancillary chunks of an .aec file, by what they hold; docs/format/container.md says how.
 MORE_XMP, IPTC, RESOLUTION, COMMENT, PNG_CHUNKS = "xmpe", "iptc", "dens", "note", "pngc"
 CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
 TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"

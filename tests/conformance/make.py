@@ -60,7 +60,7 @@ def pictures() -> dict[str, tuple[Image.Image, float]]:
 def main(name: str) -> None:
     folder = HERE / name
     folder.mkdir()  # fails if the model has its golden files already
-    codec = Codec("cpu", name, precision="float32")  # by docs/format.md; bfloat16 has to come near to it
+    codec = Codec("cpu", name, precision="float32")  # by docs/format/aec1.md; bfloat16 has to come near to it
     reference = ReferenceModel(weights_folder() / f"{name}.safetensors")
     expected = {}
     for title, (picture, quality) in pictures().items():
