@@ -17,8 +17,8 @@ LAYERS = (
     ("analysis", "canvas", "rate"),
     ("models",),
     ("families",),
-    ("coding", "exact", "options", "picture", "pipeline"),
-    ("container", "files", "metrics", "perceptual"),
+    ("exact", "options", "picture", "pipeline"),
+    ("coding", "container", "files", "metrics", "perceptual"),
     ("errors", "tiling"),
 )
 LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
