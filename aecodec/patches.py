@@ -2,7 +2,7 @@
 
 Text, charts and screenshots have few colours and hard edges; where their distortion is far above what their quality
 means, a lossless code of these blocks is often no larger. The network then codes smooth colours in their place, which
-cost next to nothing. docs/format.md, section 6.
+cost next to nothing. docs/format/container.md.
 """
 
 from __future__ import annotations
