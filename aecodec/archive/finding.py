@@ -19,7 +19,7 @@ _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 def select(names: Iterable[str] | Mapping[str, object], pattern: str) -> list[str]:
     """Names that are the pattern or, if none is, match it as in a shell, sorted; "*" matches "/", too."""
     listed = list(names)
-    if pattern in listed:
+    if pattern in listed and pattern != "*":  # which means all
         return [pattern]
     return sorted(name for name in listed if fnmatch.fnmatchcase(name, pattern))
 

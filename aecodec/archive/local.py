@@ -92,13 +92,15 @@ class LocalFolder:
     @contextmanager
     def lock(self, name: str | None) -> Iterator[None]:
         """No other process may write here meanwhile, or, with a name, this file. Raises AecodecError if one does."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        what = self.root if name is None else self.root / name
         lock = FileLock(self.root / (LOCK if name is None else f".{_short(name)}.lock"), timeout=0)
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
-            what = self.root if name is None else self.root / name
             raise AecodecError(f"{what}: another run is writing to this archive; wait until it has ended") from None
+        except OSError as error:
+            raise AecodecError(f"{what}: cannot be written to: {error.strerror or error}") from error
         try:
             yield
         finally:
