@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forging import forge
+from forging import forge, with_manifest
 from PIL import Image
 
 from aecodec import archive
-from aecodec.archive import manifest, shards, ziplayout
+from aecodec.archive import jpegs, manifest, shards, ziplayout
 from aecodec.archive.extracting import local_name
 from aecodec.archive.manifest import MANIFEST, PREFACE, Record
 from aecodec.archive.shards import ShardWriter, open_shard
@@ -445,3 +445,73 @@ def test_large_members_and_many_have_wide_fields(tmp_path: Path, monkeypatch: py
     assert (read[0].size, read[0].note, read[0].mtime_ns) == (2**33, b"note", 10**18)
     assert struct.pack("<Q", 2**34) in ziplayout.directory_entry(large)
     assert hashlib.sha256(data).hexdigest() == shards.check_seal(io.BytesIO(data))
+
+
+def test_forged_manifests_behind_right_checksums_do_no_harm(whole: Path, tmp_path: Path) -> None:
+    """Whatever they say: errors of our own kinds or problems, nothing outside the folder, no memory without bound."""
+    rng = random.Random(int(os.environ.get("AECODEC_SEED", "0")))
+    data = (whole / "00001.zip").read_bytes()
+    pieces = [b'"', b"{", b"}", b"[", b"]", b",", b":", b"0", b"-1", b"1e999", b"null", b"true", b"../", b"\\u0000"]
+    pieces += [b"9" * 30, b"\\ud800", b'"name":"a"', b'"kind":"picture"', b'"member":"note0.txt"', b'"offset":0']
+
+    def change(listing: bytes) -> bytes:
+        changed = bytearray(listing)
+        for _ in range(rng.randrange(1, 4)):
+            place = rng.randrange(len(changed))
+            how = rng.randrange(4)
+            if how == 0:
+                changed[place] = rng.randrange(256)
+            elif how == 1:
+                changed[place:place] = rng.choice(pieces)
+            elif how == 2:
+                del changed[place : place + rng.randrange(1, 20)]
+            else:
+                other = rng.randrange(len(changed))
+                changed[place:place] = changed[other : other + rng.randrange(1, 60)]
+        return bytes(changed)
+
+    (tmp_path / "arc").mkdir()
+    shard, opened = tmp_path / "arc" / "00000.zip", 0
+    for number in range(int(os.environ.get("AECODEC_FORGED", "150"))):
+        shard.write_bytes(with_manifest(data, change))
+        out = tmp_path / "inner" / "out"
+        try:
+            items = archive.Archive(tmp_path / "arc", "cpu")
+            opened += 1
+            archive.verify(items)
+            report = archive.extract(items, out)
+            assert sum(report.counts.values()) <= 2 * len(items)
+        except AecodecError:
+            pass
+        shutil.rmtree(out, ignore_errors=True)
+        assert set(os.listdir(tmp_path)) <= {"arc", "inner"}, number
+        assert not os.path.exists(tmp_path / "inner") or not os.listdir(tmp_path / "inner")
+        archive.verify(tmp_path / "arc")
+        archive.repair(tmp_path / "arc")
+        for path in (tmp_path / "arc").glob("*"):
+            path.unlink()
+    assert opened > 10
+
+
+def test_archives_of_the_second_format_still_open(tmp_path: Path) -> None:
+    golden = Path(__file__).parent / "archives" / "v2"
+    opened = archive.Archive(golden, "cpu")
+    kinds = {name: item.record.kind for name, item in opened.items()}
+    assert kinds == {
+        "Größe/海.png": "picture",
+        "beach.png": "picture",
+        "copy of notes.txt": "other",
+        "empty/": "folder",
+        "grey.png": "picture",
+        "link": "link",
+        "moving.gif": "original",
+        "nothing.bin": "other",
+        "notes.txt": "other",
+        "photo.jpg": "jpeg",
+    }
+    assert archive.verify(opened, deep=True).problems == []
+    if jpegs.available():
+        assert archive.extract(opened, tmp_path / "out").problems == []
+        assert (tmp_path / "out" / "copy of notes.txt").read_text() == "sunny\n"
+        digest = hashlib.sha256((tmp_path / "out" / "photo.jpg").read_bytes()).hexdigest()
+        assert digest == opened["photo.jpg"].record.sha256

@@ -189,7 +189,7 @@ def test_a_name_that_is_a_pattern_means_itself(tmp_path: Path, options: dict[str
     archive.create(tmp_path / "s", tmp_path / "arc", **options)
     for pattern, names in (
         ("[2019] trip.txt", {"[2019] trip.txt"}),
-        ("*", {"*"}),
+        ("*", {"[2019] trip.txt", "2 trip.txt", "*"}),
         ("* trip.txt", {"[2019] trip.txt", "2 trip.txt"}),
     ):
         out = tmp_path / "out" / str(len(names)) / pattern.replace("*", "star")
@@ -432,3 +432,16 @@ def test_exif_that_makes_no_sense_is_no_hindrance(tmp_path: Path, options: dict[
         broken[rng.integers(6, len(broken))] = rng.integers(256)
         assert isinstance(facts(bytes(broken)), Facts)
     assert facts(b"") == facts(b"Exif\0\0") == facts(io.BytesIO().getvalue()) == Facts()
+
+
+def test_links_are_compared_with_the_source(tmp_path: Path, options: dict[str, Any]) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.txt").write_text("a")
+    (tmp_path / "s" / "link").symlink_to("a.txt")
+    archive.create(tmp_path / "s", tmp_path / "arc", **options)
+    assert archive.verify(tmp_path / "arc", source=tmp_path / "s").problems == []
+    assert archive.extract(tmp_path / "arc", tmp_path / "out").problems == []
+    assert archive.extract(tmp_path / "arc", tmp_path / "out").counts["present"] == 2
+    (tmp_path / "s" / "link").unlink()
+    (tmp_path / "s" / "link").symlink_to("b.txt")
+    assert [name for name, _ in archive.verify(tmp_path / "arc", source=tmp_path / "s").problems] == ["link"]

@@ -144,8 +144,8 @@ def _is_finished(folder: Folder, target: str, record: Record, suffix: str) -> bo
     """Whether a file is what an earlier run has extracted: by hash, or, of decoded pictures, by time and size."""
     try:
         if record.kind == LINK:
-            return isinstance(folder, storage.LocalFolder) and os.readlink(folder.root / target) == record.target
-        if isinstance(folder, storage.LocalFolder) and (folder.root / target).is_symlink():
+            return folder.target(target) == record.target
+        if folder.target(target) is not None:
             return False
         size, mtime_ns = folder.state(target)
         if record.kind != PICTURE:

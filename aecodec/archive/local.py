@@ -79,6 +79,11 @@ class LocalFolder:
         state = os.lstat(self.root / name)
         return state.st_size, state.st_mtime_ns
 
+    def target(self, name: str) -> str | None:
+        """Where a symbolic link points; None if it is none."""
+        path = self.root / name
+        return os.readlink(path) if path.is_symlink() else None
+
     def zips(self) -> list[str]:
         """Names of the ZIP files directly in the folder, sorted; none if it does not exist."""
         return sorted(path.name for path in self.root.glob("*.zip") if not path.name.startswith("."))

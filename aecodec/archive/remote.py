@@ -54,6 +54,10 @@ class RemoteFolder:
         info = self._fs.info(self._path(name))
         return info["size"], _mtime_ns(info)
 
+    def target(self, name: str) -> str | None:
+        """Links do not exist here."""
+        return None
+
     def zips(self) -> list[str]:
         """Names of the ZIP files directly in the folder, sorted; none if it does not exist."""
         self._fs.invalidate_cache(self._root)

@@ -12,7 +12,7 @@ from aecodec import container, picture
 from aecodec.archive import index, shards, storage
 from aecodec.archive.fidelity import psnr, signature
 from aecodec.archive.flow import Progress, Report, reason_of
-from aecodec.archive.manifest import FAILED, PICTURE
+from aecodec.archive.manifest import FAILED, LINK, PICTURE
 from aecodec.archive.reader import Archive, Item
 from aecodec.archive.storage import Folder
 from aecodec.archive.walk import Fetched, read_picture, restored, walk
@@ -129,6 +129,10 @@ def _shard_problem(opened: Archive, shard: str) -> str:
 def _compare(originals: Folder, one: Fetched) -> None:
     """Raises AecodecError unless a source is what was archived, and the archive holds all that it holds."""
     record = one.item.record
+    if record.kind == LINK:
+        if originals.target(record.name) != record.target:
+            raise AecodecError("the source is not the link that was archived")
+        return
     with originals.open(record.name) as file:
         data = file.read()
     if hashlib.sha256(data).hexdigest() != record.sha256:
