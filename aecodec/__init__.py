@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Literal
 
     from PIL import Image
     from typing_extensions import Unpack
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from aecodec.archive import Archive
     from aecodec.canvas import Region
     from aecodec.codec import Codec
-    from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, PictureWarning
+    from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, OutOfReachError, PictureWarning
+    from aecodec.facts import Info
+    from aecodec.inputs import Encoded, Given
     from aecodec.options import EncodeArguments, EncodeOptions
-    from aecodec.picture import Source
+    from aecodec.picture import Samples
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,32 +36,74 @@ __all__ = [
     "Codec",
     "EncodeOptions",
     "FormatError",
+    "Info",
     "LimitError",
     "ModelError",
+    "OutOfReachError",
     "PictureWarning",
     "compress",
     "decompress",
+    "info",
     "open_archive",
 ]
 
-_MODULES = {"Codec": "aecodec.codec", "EncodeOptions": "aecodec.options"}
-_MODULES |= dict.fromkeys(("AecodecError", "FormatError", "LimitError", "ModelError"), "aecodec.errors")
-_MODULES |= {"PictureWarning": "aecodec.errors"}
+_ERRORS = ("AecodecError", "FormatError", "LimitError", "ModelError", "OutOfReachError", "PictureWarning")
+_MODULES = {"Codec": "aecodec.codec", "EncodeOptions": "aecodec.options", "Info": "aecodec.facts"}
+_MODULES |= dict.fromkeys(_ERRORS, "aecodec.errors")
 _ROOMS = ("archive",)  # subpackages that people reach as attributes
 
 
-def compress(image: Source, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
+def compress(image: Given, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
     """A picture as the bytes of an .aec file, with the default model on the best device.
 
+    image: file name, open file, bytes of a picture file, Pillow image, or array (H, W, 3), (H, W) or (H, W, 4).
     quality: 1..100, 50 if nothing else is asked for. options: bpp, size, psnr, min_psnr, effort, tile. See
     `Codec.compress` and `EncodeOptions`.
+
+    >>> import numpy, aecodec
+    >>> len(aecodec.compress(numpy.zeros((480, 640, 3), numpy.uint8), size="1 kB")) <= 1000
+    True
     """
     return _default_codec().compress(image, quality, **options)
 
 
-def decompress(data: bytes, region: Region | None = None) -> Image.Image:
-    """The Pillow image in the bytes of an .aec file, on the best device. See `Codec.decompress`."""
-    return _default_codec().decompress(data, region)
+@overload
+def decompress(
+    data: Encoded, region: Region | None = None, *, as_array: Literal[False] = False, upright: bool = False
+) -> Image.Image: ...
+
+
+@overload
+def decompress(
+    data: Encoded, region: Region | None = None, *, as_array: Literal[True], upright: bool = False
+) -> Samples: ...
+
+
+def decompress(
+    data: Encoded, region: Region | None = None, *, as_array: bool = False, upright: bool = False
+) -> Image.Image | Samples:
+    """The Pillow image in an .aec file, or its samples as an array, on the best device. See `Codec.decompress`.
+
+    data: the bytes of the file, its name, or the open file. region: (x, y, width, height) of the part that is wanted.
+
+    >>> import numpy, aecodec
+    >>> data = aecodec.compress(numpy.zeros((48, 64), numpy.uint8))
+    >>> aecodec.decompress(data, region=(0, 0, 16, 8), as_array=True).shape
+    (8, 16)
+    """
+    return _default_codec().decompress(data, region, as_array=as_array, upright=upright)  # type: ignore[call-overload]
+
+
+def info(data: Encoded) -> Info:
+    """What an .aec file says of itself: size, quality, model, metadata. Needs neither torch nor a network.
+
+    >>> import numpy, aecodec
+    >>> aecodec.info(aecodec.compress(numpy.zeros((48, 64, 3), numpy.uint8), quality=30)).quality
+    30.0
+    """
+    from aecodec import facts
+
+    return facts.info(data)
 
 
 def open_archive(path: str | Path, device: str = "auto", model: str | Path | None = None) -> Archive:

@@ -6,29 +6,32 @@ decoding   container -> family: states of tiles, pixels of windows -> canvas -> 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from PIL import Image
 
-from aecodec import canvas, container, models, patches, rate, tiling
+from aecodec import canvas, container, inputs, models, patches, rate, tiling
 from aecodec.analysis import STRIP_TILES, Analysis, analyses, kept, padded_size, pixels_of
 from aecodec.canvas import Canvas, Region
 from aecodec.container import DEFAULT_PIXEL_LIMIT, File, Header
-from aecodec.errors import FormatError, LimitError
+from aecodec.errors import AecodecError, FormatError, LimitError
+from aecodec.many import Done, Errors, Many
 from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import EncodeOptions
-from aecodec.picture import Picture, Samples, Source, chunks_of, load, to_image
+from aecodec.picture import Picture, Samples, chunks_of, load, to_image
+from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, batches, in_parallel, session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from aecodec.inputs import Encoded, Given
     from aecodec.options import EncodeArguments
 
 
@@ -67,66 +70,122 @@ class Codec:
     def __reduce__(self) -> tuple[object, ...]:
         return Codec, (self.device, self._model_argument, self.pixel_limit, self.threads, self.precision)
 
-    def compress(self, image: Source, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
+    def compress(self, image: Given, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
         """A picture as the bytes of an .aec file.
 
-        image: file name, open binary file, Pillow image, or array (H, W, 3), (H, W) or (H, W, 4) of uint8, uint16, or
-        float32 from 0 to 1.
+        image: file name, open binary file, the bytes of a picture file, Pillow image, or array (H, W, 3), (H, W) or
+        (H, W, 4) of uint8, uint16, or float32 from 0 to 1.
         quality, options: see `EncodeOptions`.
         Raises AecodecError if the image cannot be read or no quality gives what is asked for, LimitError if it is too
         large.
         """
-        return self.encode([image], EncodeOptions.parse({"quality": quality, **options}))[0]
+        (data,) = self.encode([image], EncodeOptions.parse({"quality": quality, **options}))
+        return data
 
     def compress_batch(
-        self, images: Sequence[Source], quality: float | None = None, **options: Unpack[EncodeArguments]
-    ) -> list[bytes]:
-        """Several pictures at once; tiles of equal shape share passes through the network. See `compress`."""
-        return self.encode(images, EncodeOptions.parse({"quality": quality, **options}))
+        self,
+        images: Sequence[Given],
+        quality: float | None = None,
+        *,
+        each: Sequence[EncodeOptions] | None = None,
+        errors: Errors = "raise",
+        done: Done | None = None,
+        **options: Unpack[EncodeArguments],
+    ) -> list[Any]:
+        """Several pictures, a few at a time; tiles of equal shape share passes through the network. See `compress`.
 
-    def encode(self, images: Sequence[Source], options: EncodeOptions) -> list[bytes]:
-        """What `compress` and `compress_batch` do, for options that are made already."""
+        quality, options: of all; or each: of each picture its own.
+        errors: "raise", or "return": then what fails leaves its AecodecError or OSError in the place of its bytes.
+        done: called with the number of a picture and its bytes (or error) as soon as these are there.
+        """
+        common = {name: value for name, value in {"quality": quality, **options}.items() if value is not None}
+        if each is None:
+            each = [EncodeOptions.parse(common)] * len(images)
+        elif common or len(each) != len(images):
+            raise AecodecError(f"{len(each)} options for {len(images)} pictures, and none beside them, are expected")
+        chosen = each
+
+        def work(options: Any, pictures: Sequence[Picture]) -> list[bytes]:
+            return self._encode(pictures, options)
+
         with session(self.threads):
-            if options.needs_search:
-                return [self._meet(load(image, self.pixel_limit), options) for image in images]
-            pictures = list(in_parallel([Job(1, partial(load, image, self.pixel_limit)) for image in images]))
-            quality = options.first_quality
-            files = self._write(pictures, self._analyses(pictures, options), quality, options)
-            return [self._patched(*each, quality, options) for each in zip(pictures, files, strict=True)]
+            read = self._load
+            return Many(read, lambda p: p.width * p.height, chosen.__getitem__, work, errors, done).run(images)
 
-    def decompress(self, data: bytes, region: Region | None = None) -> Image.Image:
+    def encode(self, images: Sequence[Given], options: EncodeOptions) -> list[bytes]:
+        """What `compress` does, for options that are made already, with several pictures at once."""
+        with session(self.threads):
+            return self._encode(in_parallel([Job(1, partial(self._load, image)) for image in images]), options)
+
+    def _load(self, image: Given) -> Picture:
+        return load(inputs.picture(image), self.pixel_limit)
+
+    def _encode(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[bytes]:
+        if options.needs_search:
+            return [self._meet(picture, options) for picture in pictures]
+        quality = options.first_quality
+        files = self._write(pictures, self._analyses(pictures, options), quality, options)
+        return [self._patched(*each, quality, options) for each in zip(pictures, files, strict=True)]
+
+    @overload
+    def decompress(
+        self, data: Encoded, region: Region | None = None, *, as_array: Literal[False] = False, upright: bool = False
+    ) -> Image.Image: ...
+
+    @overload
+    def decompress(
+        self, data: Encoded, region: Region | None = None, *, as_array: Literal[True], upright: bool = False
+    ) -> Samples: ...
+
+    def decompress(
+        self, data: Encoded, region: Region | None = None, *, as_array: bool = False, upright: bool = False
+    ) -> Image.Image | Samples:
         """The picture in an .aec file, with its metadata in its `info`, see `picture.to_image`; mode L, LA, RGB or
         RGBA.
 
+        data: the bytes of the file, its name, or the open file.
         region: (x, y, width, height) in pixels as they are stored, before any EXIF orientation: only this part is
         decoded; of a tiled picture, only the tiles that it needs.
+        as_array: the samples instead, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4), alpha last; uint8, or uint16 if the
+        picture has more than 8 bits, from 0 to 2^bits - 1.
+        upright: turned as its EXIF orientation says, which becomes 1: for viewers that ignore it.
         Raises FormatError if the data are not an undamaged .aec file, ModelError if its model is not known, LimitError
-        if it is too large, AecodecError if the region is not inside the picture.
+        if it is too large, AecodecError if the region is not inside the picture, OSError if the file cannot be read.
         """
+        content = container.read(inputs.encoded(data), self.pixel_limit)
         with session(self.threads):
-            (picture,) = self._read([container.read(data, self.pixel_limit)], region)
-            return to_image(picture)
+            (picture,) = self._read([content], region)
+            picture = turned_upright(picture) if upright else picture
+            return picture.samples if as_array else to_image(picture)
 
-    def decompress_array(self, data: bytes, region: Region | None = None) -> Samples:
-        """The samples alone, (H, W), (H, W, 2), (H, W, 3) or (H, W, 4), alpha last; uint8, or uint16 if the picture has
-        more than 8 bits, from 0 to 2^bits - 1. See `decompress`."""
+    def decompress_array(self, data: Encoded, region: Region | None = None) -> Samples:
+        """The samples alone: `decompress` with `as_array`."""
+        return self.decompress(data, region, as_array=True)
+
+    def decompress_batch(
+        self, files: Sequence[Encoded], *, as_array: bool = False, errors: Errors = "raise", done: Done | None = None
+    ) -> list[Any]:
+        """Several pictures, a few at a time; tiles of equal shape and quality share passes through the network. See
+        `decompress`; errors, done: see `compress_batch`."""
+
+        def work(_: object, contents: Sequence[File]) -> list[Any]:
+            return [picture.samples if as_array else to_image(picture) for picture in self._read(contents)]
+
+        def read(file: Encoded) -> File:
+            return container.read(inputs.encoded(file), self.pixel_limit)
+
         with session(self.threads):
-            (picture,) = self._read([container.read(data, self.pixel_limit)], region)
-            return picture.samples
+            pixels: Callable[[File], int] = lambda file: file.header.width * file.header.height  # noqa: E731
+            return Many(read, pixels, lambda _: None, work, errors, done).run(files)
 
-    def decompress_batch(self, files: Sequence[bytes]) -> list[Image.Image]:
-        """Several pictures at once; tiles of equal shape and quality share passes through the network."""
-        with session(self.threads):
-            return [to_image(each) for each in self._read([container.read(data, self.pixel_limit) for data in files])]
-
-    def salvage(self, data: bytes, region: Region | None = None) -> tuple[Image.Image, list[str]]:
+    def salvage(self, data: Encoded, region: Region | None = None) -> tuple[Image.Image, list[str]]:
         """What is intact of a damaged .aec file: the picture, lost tiles grey, and a phrase for each damage, if any.
 
         Up to 96 pixels around a lost tile are less exact, because they depend on its latents.
         Raises FormatError if the header or every tile is damaged, otherwise as `decompress` does.
         """
         with session(self.threads):
-            file, damage = container.salvage(data, self.pixel_limit)
+            file, damage = container.salvage(inputs.encoded(data), self.pixel_limit)
             (picture,) = self._read([file], region)
             return to_image(picture), damage
 

@@ -17,6 +17,10 @@ class LimitError(AecodecError):
     """The picture is larger than the limit that is in force."""
 
 
+class OutOfReachError(AecodecError):
+    """No quality gives this picture the size or the fidelity that was asked for."""
+
+
 class PictureWarning(UserWarning):
     """A part of a picture is not kept: other frames, lower bits."""
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import isqrt
+from numbers import Real
 from typing import Any, TypedDict
 
 from aecodec.container import MAX_TILE_PIXELS, QUALITY_MAX, QUALITY_MIN, TILE_UNIT
@@ -100,6 +101,8 @@ class EncodeOptions:
                     value = known[name](value)
                 except ValueError:
                     raise AecodecError(f"{name} {value!r} is no number") from None
+            elif value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise AecodecError(f"{name} {value!r} is no number")
             if value is not None:
                 parsed[name] = value
         return cls(**parsed)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from aecodec.container import QUALITY_MAX, QUALITY_MIN
-from aecodec.errors import AecodecError
+from aecodec.errors import OutOfReachError
 from aecodec.options import EncodeOptions
 
 SIZE_SLACK = 0.02  # a file may be smaller than asked for by this part of the size
@@ -18,10 +18,6 @@ PSNR_SLOPE = 0.0022  # dB
 SECANT_PROBES = 10  # after so many the interval is halved, which always ends
 
 
-class OutOfReachError(AecodecError):
-    """No quality gives this picture the size or the fidelity that was asked for."""
-
-
 def choose(
     options: EncodeOptions, pixels: int, encode: Callable[[int], bytes], fidelity: Callable[[bytes], float]
 ) -> bytes:
@@ -29,7 +25,7 @@ def choose(
 
     pixels: of the picture. encode: hundredths of quality to a file. fidelity: a file to its PSNR in dB.
     A size is met within 2 % from below, or from further below if quality 100 does not need it; a PSNR within 0.1 dB
-    from above, or further if quality 1 is better than that. Raises AecodecError if no quality meets it.
+    from above, or further if quality 1 is better than that. Raises OutOfReachError if no quality meets it.
     """
     if options.psnr is not None:
         return _reaching(options.psnr, encode, fidelity)

@@ -1,0 +1,111 @@
+"""What people hand over as a picture or as a file: made what the library takes, or answered with what to do."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aecodec.container import MAGIC
+from aecodec.errors import AecodecError, FormatError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO, TypeAlias
+
+    from PIL import Image
+
+    from aecodec.picture import Picture, Samples
+
+    Bytes: TypeAlias = bytes | bytearray | memoryview
+    Given: TypeAlias = str | os.PathLike[str] | BinaryIO | Bytes | Image.Image | Samples | Picture
+    Encoded: TypeAlias = Bytes | str | os.PathLike[str] | BinaryIO
+
+PICTURE = "a file name, an open file, the bytes of a picture file, a Pillow image or an array (H, W, 3)"
+FILE = "the bytes of an .aec file, its name, or the open file"
+# What the first bytes of files say, as far as people mistake one for another.
+SIGNATURES = {
+    b"\x89PNG": "a PNG",
+    b"\xff\xd8\xff": "a JPEG",
+    b"GIF8": "a GIF",
+    b"RIFF": "a WebP",
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"\0\0\0\x0cJXL": "a JPEG XL",
+    b"\xff\x0a": "a JPEG XL",
+}
+ARCHIVE = b"PK\x03\x04"
+CHANNELS = (1, 3, 4)
+
+
+def picture(given: Any) -> Any:
+    """What of `Given` it is, as `picture.load` takes it. Raises AecodecError that says what to do if it is none."""
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return io.BytesIO(given)
+    if isinstance(given, (list, tuple)):
+        raise AecodecError("a list; several pictures are for compress_batch, rows of samples for numpy.asarray")
+    kind = type(given)
+    if kind.__module__.partition(".")[0] == "torch" and hasattr(given, "permute"):
+        raise AecodecError(
+            f"a tensor of shape {tuple(given.shape)}; give an array with the channels last, uint8 or float32 from 0 "
+            "to 1: tensor.permute(1, 2, 0).cpu().numpy()"
+        )
+    if isinstance(given, os.PathLike):
+        return Path(given)
+    if not isinstance(given, str) and not hasattr(given, "read") and not hasattr(given, "width"):
+        if not hasattr(given, "__array__"):
+            raise AecodecError(f"a {kind.__name__}; expected {PICTURE}")
+        return _array(given)
+    if isinstance(given, io.TextIOBase):
+        raise AecodecError("a file that was opened as text; use open(name, 'rb')")
+    return given
+
+
+def encoded(given: Encoded) -> bytes:
+    """The bytes of an .aec file. Raises FormatError if it is another file, AecodecError that says what to do if it is
+    none, OSError if it cannot be read."""
+    if isinstance(given, (bytearray, memoryview)):
+        data = bytes(given)
+    elif isinstance(given, bytes):
+        data = given
+    elif isinstance(given, (str, os.PathLike)):
+        data = Path(given).read_bytes()
+    elif isinstance(given, (list, tuple)):
+        raise AecodecError("a list; several files are for decompress_batch")
+    elif hasattr(given, "read"):
+        if isinstance(given, io.TextIOBase):
+            raise AecodecError("a file that was opened as text; use open(name, 'rb')")
+        data = given.read()
+    else:
+        raise AecodecError(f"a {type(given).__name__}; expected {FILE}")
+    if not data.startswith(MAGIC) and (found := other_kind(data)):
+        raise FormatError(found)
+    return data
+
+
+def other_kind(data: bytes) -> str | None:
+    """What to do with a file that is not an .aec file, if it is known."""
+    if data.startswith(ARCHIVE):
+        return "not an .aec file but a ZIP file; pictures in an archive are for open_archive or aecodec archive extract"
+    for signature, kind in SIGNATURES.items():
+        if data.startswith(signature):
+            return f"not an .aec file but {kind}, which compress makes one of"
+    return None
+
+
+def _array(given: Any) -> Any:
+    import numpy as np
+
+    array = np.asarray(given)
+    shape = array.shape
+    if array.ndim == 3 and shape[0] in CHANNELS and shape[2] not in CHANNELS:
+        raise AecodecError(f"array of shape {shape}; channels come last: array.transpose(1, 2, 0)")
+    if array.ndim == 4:
+        raise AecodecError(f"array of shape {shape}; several pictures are for compress_batch")
+    cure = {"float64": "numpy.float32", "bool": "numpy.uint8) * numpy.uint8(255", "int64": "numpy.uint8"}
+    if array.dtype.name in cure:
+        raise AecodecError(
+            f"array of {array.dtype} and shape {shape}; expected uint8, uint16, or float32 from 0 to 1: "
+            f"array.astype({cure[array.dtype.name]})"
+        )
+    return array
