@@ -16,20 +16,31 @@ STANDARD = Path("-")  # standard input or output
 PICTURE_SUFFIXES = frozenset(
     [
         ".avif",
+        ".avifs",
         ".bmp",
         ".gif",
         ".heic",
+        ".heics",
         ".heif",
         ".hif",
+        ".j2k",
+        ".jfif",
+        ".jif",
         ".jp2",
         ".jpe",
         ".jpeg",
+        ".jpf",
         ".jpg",
+        ".jpx",
         ".pbm",
         ".pgm",
+        ".pjp",
+        ".pjpeg",
         ".png",
         ".pnm",
         ".ppm",
+        ".qoi",
+        ".sgi",
         ".tga",
         ".tif",
         ".tiff",
@@ -99,7 +110,7 @@ def plan(
             elif target.exists() and not target.is_file():
                 problem = f"{target} is not an ordinary file; -o - writes to standard output"
             elif target.resolve() in taken:
-                problem = f"{target} is already the result of another input; use -o with a folder, or rename"
+                problem = f"{target} is already the result of another input; do it alone, with -o and another name"
             elif target.exists() and not force:
                 problem = f"{target} exists; use -f to overwrite it"
             taken.add(target.resolve())
@@ -109,16 +120,18 @@ def plan(
     return problems + jobs
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> int:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path | None = None) -> int:
     """Creates or replaces a file in one step: whatever happens, it is the old one or the whole new one.
 
-    Missing folders are made. Returns its size in bytes. Raises whatever `write` raises, and OSError naming the file.
+    like: a file that the new one is made of: who may not read that one, may not read this one. Missing folders are
+    made. Returns its size in bytes. Raises whatever `write` raises, and OSError naming the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    mode = 0o666 if like is None else like.stat().st_mode & 0o666
     # The name of a process would come again, in a container at once, and meet what a killed one left.
     temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode | 0o200)) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 if TYPE_CHECKING:
     from aecodec.codec import Codec
 
+STRIPS = ("gps", "all")
 PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
 FILE_OPTIONS = together(
     click.option("-o", "--output", "target", metavar="FILE|DIR", help="Where results go; default: beside the inputs."),
@@ -38,6 +39,7 @@ FILE_OPTIONS = together(
         metavar="PIXELS",
         help="Refuse larger pictures.",
     ),
+    click.option("--strict", is_flag=True, help="Where something of a picture would be left out, fail instead."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object per file."),
     click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
 )
@@ -57,15 +59,23 @@ FILE_OPTIONS = together(
 )
 @click.argument("photos", nargs=-1, required=True, type=PATH)
 @encode_options()
+@click.option("--strip", type=click.Choice(STRIPS), help="Leave out the position, or all that describes the picture.")
 @FILE_OPTIONS
-def compress(photos: Sequence[Path], **options: Any) -> None:
+def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
+    from aecodec import picture
+
     wanted = take_options(options)
 
     def one(codec: Codec, job: Job) -> dict[str, Any]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
         before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
-        (data,) = codec.encode([source], wanted)
+        loaded = picture.load(source, codec.pixel_limit)
+        if strip:
+            loaded, gone = picture.strip(loaded, strip)
+            if gone:
+                warnings.warn(f"left out: {', '.join(gone)}", PictureWarning, stacklevel=2)
+        (data,) = codec.encode([loaded], wanted)
         _write(job, lambda file: file.write(data))
         return {"bytes_in": before, "bytes_out": len(data), **header_facts(data)}
 
@@ -123,6 +133,7 @@ def _run(
     model: str | None,
     threads: int | None,
     pixel_limit: int,
+    strict: bool,
     as_json: bool,
     verbose: bool,
 ) -> None:
@@ -147,17 +158,18 @@ def _run(
                 raise AecodecError(job.problem)
             assert codec is not None  # there is a job without a problem
             with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", PictureWarning)
+                warnings.simplefilter("error" if strict else "always", PictureWarning)
                 facts = one(codec, job)
         except BrokenPipeError:
             raise  # nobody reads the output: no job has a purpose any more
-        except (AecodecError, OSError, MemoryError) as error:
+        except (AecodecError, OSError, MemoryError, PictureWarning) as error:
             failed += 1
             output.line(output.message(job.source, error), err=True)
             continue
         seconds = time.monotonic() - started
         for warning in caught:
-            output.line(f"aecodec: {job.source}: {warning.message}", err=True)
+            if issubclass(warning.category, PictureWarning):
+                output.line(f"aecodec: {job.source}: {warning.message}", err=True)
         if as_json:
             names = {"source": str(job.source), "target": str(job.target)}
             said = output.as_json({**names, **facts, "seconds": round(seconds, 3), "model": codec.model.name}, None)
@@ -183,7 +195,7 @@ def _write(job: Job, write: Callable[[Any], object]) -> int:
         write(buffer)
         output.write_standard(buffer.getbuffer())
         return buffer.getbuffer().nbytes
-    size = files.write_atomically(job.target, write)
+    size = files.write_atomically(job.target, write, None if job.source == STANDARD else job.source)
     if job.source != STANDARD:
         status = job.source.stat()
         os.utime(job.target, ns=(status.st_atime_ns, status.st_mtime_ns))

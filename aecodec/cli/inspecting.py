@@ -26,6 +26,8 @@ def info(file: Path, as_json: bool) -> None:
         content = container.read(data, pixel_limit=sys.maxsize)
     except (AecodecError, OSError) as error:
         raise output.Failed(error, file) from error
+    from aecodec import picture
+
     header = content.header
     facts = {
         "file": str(file),
@@ -33,11 +35,17 @@ def info(file: Path, as_json: bool) -> None:
         "format_version": container.VERSION,
         **header_facts(data),
         "channels": header.channels,
+        "bits": picture.depth_of(content.chunks),
         "model": header.model_id.hex(),
         "tile": header.tile,
         "tiles": len(content.tiles),
-        "chunks": {name: len(chunk) for name, chunk in content.chunks.items()},
     }
+    sizes = {name: len(chunk) for name, chunk in content.chunks.items()}
+    described = picture.describe(content.chunks)
+    if as_json:
+        facts |= {"chunks": sizes, "holds": described}
+    else:
+        facts |= {f"chunk {name}": f"{output.size(size)}  {described[name]}" for name, size in sizes.items()}
     output.show(facts, as_json)
 
 

@@ -30,7 +30,7 @@ class Failed(SystemExit):
 
     def __init__(self, error: BaseException, path: Path | str | None = None):
         # An error about a model or another file names that file itself.
-        click.echo(message(None if isinstance(error, ModelError) else path, error), err=True)
+        line(message(None if isinstance(error, ModelError) else path, error), err=True)
         super().__init__(1)
 
 
@@ -104,7 +104,8 @@ def write_standard(data: memoryview) -> None:
 
 
 def as_json(value: object, indent: int | None = 2) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()  # what is no text is escaped as JSON escapes it
 
 
 def show(facts: Mapping[str, Any], machine_readable: bool, column: int = 15) -> None:
@@ -113,7 +114,7 @@ def show(facts: Mapping[str, Any], machine_readable: bool, column: int = 15) -> 
         click.echo(as_json(facts))
         return
     for name, value in facts.items():
-        click.echo(f"{name:{column}} {'-' if value is None else value}")
+        line(f"{name:{column}} {'-' if value is None else value}")
 
 
 def size(count: int) -> str:
@@ -133,11 +134,19 @@ def each(items: Sequence[T]) -> Iterable[T]:
     return bar
 
 
+def printable(text: str, encoding: str | None = "utf-8") -> str:
+    """The text with escapes for what a name may hold and a terminal obeys or cannot show: line ends, control sequences,
+    bytes that are no text, letters that its encoding lacks."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(shown).encode(encoding or "ascii", "backslashreplace").decode(encoding or "ascii")
+
+
 def line(text: str, err: bool = False) -> None:
     """A line that does not disturb the bar of `each`."""
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stderr if err else sys.stdout)
+    file = sys.stderr if err else sys.stdout
+    tqdm.write(printable(text, file.encoding), file=file)
 
 
 class Progress:

@@ -3,6 +3,7 @@
 from aecodec.picture.chunks import alpha_of, chunks_of, depth_of, picture_of
 from aecodec.picture.door import register_heif
 from aecodec.picture.loading import load, read
+from aecodec.picture.metadata import describe, strip
 from aecodec.picture.saving import format_of, save, to_image
 from aecodec.picture.types import Picture, Pixels, Samples, Source
 
@@ -14,11 +15,13 @@ __all__ = [
     "alpha_of",
     "chunks_of",
     "depth_of",
+    "describe",
     "format_of",
     "load",
     "picture_of",
     "read",
     "register_heif",
     "save",
+    "strip",
     "to_image",
 ]

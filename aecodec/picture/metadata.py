@@ -20,6 +20,8 @@ CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
 TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"
 NAMES = {
     "ALPH": "alpha",
+    "DPTH": "bits of the samples",
+    "PTCH": "blocks without loss",
     "exif": "EXIF",
     "iccp": "ICC profile",
     "xmpd": "XMP",

@@ -12,7 +12,7 @@ from PIL import Image
 from aecodec.errors import AecodecError, PictureWarning
 from aecodec.picture import colour, metadata, writing
 from aecodec.picture.deep import eight_bits
-from aecodec.picture.door import foreign
+from aecodec.picture.door import can_open_heif, foreign
 from aecodec.picture.types import Picture
 
 CHUNKS, DEPTH, DEEP = "aec_chunks", "aec_depth", "aec_samples"  # in the `info` of images
@@ -30,6 +30,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "TGA": {},
     "SGI": {},
 }
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 LOSSY = {"AVIF": "AVIF", "HEIF": "HEIC"}
 OF_TRAILING = (metadata.PICTURE_INDEX, metadata.GAIN_VERSION)  # of no use without what they tell of
 OPAQUE_ONLY = ("JPEG", "BMP", "PPM")
@@ -55,7 +56,8 @@ def to_image(picture: Picture) -> Image.Image:
     """
     deep = picture.depth > 8
     shown = eight_bits(picture.colour, picture.depth) if deep else picture.colour
-    image = Image.fromarray(shown)
+    image: Image.Image = Image.fromarray(shown)
+    image.format = "AEC"  # tells it from images that are made of it
     if picture.alpha is not None:
         alpha = eight_bits(picture.alpha, picture.depth) if deep else picture.alpha
         image.putalpha(Image.fromarray(alpha))
@@ -77,7 +79,9 @@ def format_of(suffix: str) -> str:
     kind = Image.registered_extensions().get(suffix.lower())
     if kind == "MPO":
         kind = "JPEG"
-    if kind not in FORMATS or kind not in Image.SAVE:
+    if suffix.lower() in HEIF_SUFFIXES and can_open_heif():
+        kind = "HEIF"  # which Pillow need not know
+    elif kind not in FORMATS or kind not in Image.SAVE:
         hint = "; it would lose colours or size" if kind in ("GIF", "ICO") else ""
         raise AecodecError(f"cannot write files that end in {suffix!r}{hint}; use .png, .webp, .tif or .jpg")
     return kind
@@ -163,5 +167,12 @@ def _encoded(
     for key, name in (("exif", "exif"), ("icc_profile", "iccp"), ("xmp", "xmpd")):
         if name in chunks and name in HOLDS.get(kind, ()):
             options[key] = chunks[name]
-    plain.save(buffer, kind, **options)
+    if kind == "HEIF":
+        import pillow_heif
+
+        encoder = pillow_heif.from_pillow(plain)
+        encoder.info.update({key: options.pop(key, None) for key in ("exif", "icc_profile", "xmp")})
+        encoder.save(buffer, **options)
+    else:
+        plain.save(buffer, kind, **options)
     return buffer.getvalue()

@@ -83,6 +83,7 @@ class AecImageFile(ImageFile.ImageFile):
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from aecodec.picture import load
+    from aecodec.picture.metadata import with_orientation
 
     options: dict[str, Any] = image.encoderinfo
     metadata: dict[str, Any] = {}  # what is not given comes from the image's `info`
@@ -91,7 +92,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
             value = options[key].tobytes() if isinstance(options[key], Image.Exif) else options[key]
             metadata[field] = value or None
     try:
-        picture = replace(load(image), **metadata)
+        picture = load(image)
+        if image.format is None:  # it was made of another one, maybe turned: as Pillow's own formats, tell no turn
+            picture = replace(picture, exif=with_orientation(picture.exif, 1))
+        picture = replace(picture, **metadata)
         wanted = EncodeOptions.parse({name: options[name] for name in OPTIONS if name in options})
         (data,) = _codec().encode([picture], wanted)
     except AecodecError as error:

@@ -1,0 +1,203 @@
+"""The promise: whatever a file is named or holds, a command does the others, and says in one line what is not kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import strange_pictures as strange
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from aecodec.cli import main
+from aecodec.codec import Codec
+from aecodec.plugins.pillow import register
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(small_weights: Path) -> Run:
+    def call(command: str, *words: object) -> Result:
+        return CliRunner().invoke(main, [command, *map(str, words), "--model", str(small_weights)])
+
+    return call
+
+
+def test_what_is_dropped_is_said_in_one_line_and_strict_makes_it_an_error(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(strange.png((b"prIv", b"secret"), (b"caBX", b"c2pa")))
+    result = run("compress", path)
+    assert result.exit_code == 0
+    assert (
+        result.stderr
+        == f"aecodec: {path}: not kept: unknown part chunk prIv (6 bytes), unknown part chunk caBX (4 bytes)\n"
+    )
+    (tmp_path / "x.aec").unlink()
+    result = run("compress", path, "--strict")
+    assert result.exit_code == 1
+    assert "not kept: unknown part chunk prIv" in result.stderr
+    assert not (tmp_path / "x.aec").exists()
+    path.write_bytes(strange.jpeg(comment=b"a comment"))
+    run("compress", path, "-f")
+    result = run("decompress", tmp_path / "x.aec", "-o", tmp_path / "x.webp", "--strict")
+    assert (result.exit_code, (tmp_path / "x.webp").exists()) == (1, False)
+    result = run("decompress", tmp_path / "x.aec", "-o", tmp_path / "x.webp")
+    assert result.stderr == f"aecodec: {tmp_path / 'x.aec'}: left out of .webp: comment\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("x.dng", strange.raw(), "DNG: raw data of a camera's sensor, not yet a picture"),
+        ("x.jpg", strange.POSTSCRIPT, "PostScript: a program that draws, which is never run"),
+        ("x.png", strange.png((b"iCCP", b""))[:-20], "damaged PNG"),
+        ("x.jpg", strange.jpeg()[:3000], "damaged picture (it is cut off)"),
+        ("x.tga", b"text", "not a picture in a format that aecodec reads"),
+    ],
+    ids=["raw", "PostScript", "PNG", "JPEG", "text"],
+)
+def test_what_is_no_plain_picture_is_refused_and_the_others_are_done(
+    run: Run, tmp_path: Path, name: str, data: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "z.png").write_bytes(strange.encoded("PNG"))
+    result = run("compress", tmp_path / name, tmp_path / "z.png")
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert (tmp_path / "z.aec").exists()
+    assert not (tmp_path / "x.aec").exists()
+
+
+def test_damaged_avif_and_a_broken_profile_end_no_run(run: Run, tmp_path: Path) -> None:
+    avif = bytearray(
+        strange.encoded("AVIF", Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
+    )
+    at = avif.index(b"mdat") + 4
+    avif[at : at + 60] = bytes(60)
+    (tmp_path / "bad.avif").write_bytes(avif)
+    (tmp_path / "icc.png").write_bytes(strange.png((b"iCCP", b"")))
+    (tmp_path / "z.png").write_bytes(strange.encoded("PNG"))
+    result = run("compress", "-r", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "bad.avif: damaged picture" in result.stderr
+    assert "icc.png: not kept: broken ICC profile" in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"z.aec", "icc.aec"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_no_name_ends_a_run(tmp_path: Path, small_weights: Path, locale: str) -> None:
+    names = [
+        b"bad\xff.jpg",
+        "\U0001f600.jpg".encode(),
+        b"[2019] trip.jpg",
+        b"new\nline.jpg",
+        b"esc\x1b[31mred.jpg",
+        b"x" * 248 + b".jpg",
+        b"a.jfif",
+    ]
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(strange.jpeg())
+    command = [
+        sys.executable,
+        "-m",
+        "aecodec",
+        "compress",
+        "-r",
+        str(tmp_path),
+        "-o",
+        str(tmp_path / "out"),
+        "--effort",
+        "0",
+    ]
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*command, "--model", str(small_weights)], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert b"\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) == len(names)
+    assert {os.fsencode(path.stem) for path in (tmp_path / "out").iterdir()} == {
+        os.path.splitext(name)[0] for name in names
+    }
+    json_lines = subprocess.run(
+        [*command, "--model", str(small_weights), "--json", "-f"], capture_output=True, env=environment, check=False
+    )
+    assert len([json.loads(line) for line in json_lines.stdout.splitlines()]) == len(names)
+
+
+def test_inputs_of_one_name_get_advice_that_helps(run: Run, tmp_path: Path) -> None:
+    for name in ("same.jpg", "same.png"):
+        (tmp_path / name).write_bytes(strange.encoded("PNG"))
+    result = run("compress", tmp_path / "same.jpg", tmp_path / "same.png", "-o", tmp_path / "out")
+    assert "do it alone, with -o and another name" in result.stderr
+    assert run("compress", tmp_path / "same.png", "-o", tmp_path / "out" / "other.aec").exit_code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
+def test_who_may_not_read_a_source_may_not_read_the_result(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(strange.encoded("PNG"))
+    path.chmod(0o600)
+    os.utime(path, (0, 0))
+    run("compress", path)
+    status = (tmp_path / "x.aec").stat()
+    assert (status.st_mode & 0o777, status.st_mtime) == (0o600, 0)
+    run("decompress", tmp_path / "x.aec", "-o", tmp_path / "y.png")
+    assert (tmp_path / "y.png").stat().st_mode & 0o777 == 0o600
+
+
+def test_info_says_what_a_file_holds(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(strange.multi_picture(hdr=True))
+    run("compress", path)
+    runner = CliRunner()
+    shown = runner.invoke(main, ["info", str(tmp_path / "x.aec")]).stdout
+    assert "gain map" in shown
+    assert "index of pictures" in shown
+    facts = json.loads(runner.invoke(main, ["info", "--json", str(tmp_path / "x.aec")]).stdout)
+    assert facts["holds"]["tail"] == "gain map"
+    assert facts["bits"] == 8
+
+
+def test_the_position_is_stripped_on_request(run: Run, codec: Codec, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "description"
+    exif.get_ifd(34853)[1] = "N"
+    path = tmp_path / "x.jpg"
+    path.write_bytes(strange.jpeg(exif=exif.tobytes()))
+    for strip, left in (("gps", {0x010E: "description"}), ("all", {})):
+        run("compress", path, "-f", "--strip", strip)
+        image = codec.decompress((tmp_path / "x.aec").read_bytes())
+        assert dict(image.getexif()) == left
+
+
+def test_a_turn_that_was_made_already_is_not_told_again(codec: Codec, tmp_path: Path) -> None:
+    register(codec)
+    source = tmp_path / "x.jpg"
+    source.write_bytes(strange.jpeg(exif=strange.exif(orientation=6)))
+    with Image.open(source) as image:
+        image.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "turned.aec")
+        image.save(tmp_path / "kept.aec")
+    with Image.open(tmp_path / "turned.aec") as turned, Image.open(tmp_path / "kept.aec") as kept:
+        assert turned.size == strange.SIZE[::-1]
+        assert (turned.getexif().get(274, 1), kept.getexif()[274]) == (1, 6)
+        kept.load()
+        kept.save(tmp_path / "again.aec")
+    assert Image.open(tmp_path / "again.aec").getexif()[274] == 6
+    codec.decompress((tmp_path / "kept.aec").read_bytes()).save(tmp_path / "again.aec")
+    assert Image.open(tmp_path / "again.aec").getexif()[274] == 6
+
+
+def test_hidden_colours_cost_nothing_and_leave_no_rims(codec: Codec) -> None:
+    files = {hidden: codec.compress(strange.disc(hidden), 50) for hidden in ("black", "noise", "own")}
+    assert files["black"] == files["noise"] == files["own"]
+    decoded = np.asarray(codec.decompress(files["noise"]))
+    seen = strange.disc("own")[..., 3] > 0
+    assert np.abs(decoded[seen][:, :3].astype(int) - strange.disc("own")[seen][:, :3]).mean() < 12
