@@ -18,7 +18,7 @@ from aecodec.families.aec1.network import Aec1
 @dataclass(frozen=True)
 class Encoder:
     """What the encoder decides by. It is fitted to a set of weights and stands in their metadata; these are those of
-    aec1-10 and aec1-11, which say nothing of it, chosen on held-out training crops (docs/decisions.md).
+    aec1-10 and aec1-11, which say nothing of it, chosen on held-out training crops (docs/adr).
 
     objective: what a search lowers beside the bits, a key of `search.OBJECTIVES`. worth: bits that a squared error of
     one step is worth, at quality 1 and at quality 100; searched_worth: the same of latents that know what they do to
