@@ -1,0 +1,42 @@
+# `make check` is what CI runs, after `pip install -c constraints.txt -e '.[test,docs]'`.
+PYTHON ?= python
+FUZZ_SECONDS ?= 5
+
+# Threads that wait for work would spin; tests/conftest.py says the same to pytest alone.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: check format lint types docs test test-fast fuzz bench clean
+
+check: lint types docs test
+
+format: ## rewrite the code as the formatter wants it
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+lint:
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+
+types:
+	$(PYTHON) -m mypy
+
+docs: ## into site/; broken links are errors
+	$(PYTHON) -m mkdocs build --strict --quiet --site-dir site
+
+test:
+	$(PYTHON) -m pytest
+
+test-fast: ## what a change of the codec is most likely to break, in a minute or two
+	$(PYTHON) -m pytest tests/test_layers.py tests/test_guest.py tests/test_codec.py tests/test_container.py \
+		tests/test_entropy.py tests/test_integer.py tests/test_hiding.py tests/test_rate.py tests/contract
+
+fuzz: ## needs `pip install atheris`; FUZZ_SECONDS for each
+	$(PYTHON) tests/fuzz/seeds.py build/corpus
+	$(PYTHON) tests/fuzz/fuzz_container.py build/corpus -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -verbosity=0
+	$(PYTHON) tests/fuzz/fuzz_decoder.py build/corpus -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -verbosity=0
+
+bench: ## speed by stages, with the default model
+	$(PYTHON) benchmarks/speed.py --output build/speed.json
+
+clean:
+	rm -rf build dist site
