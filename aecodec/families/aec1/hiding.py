@@ -26,8 +26,8 @@ from torch import Tensor
 from aecodec.coding.tables import ESCAPE_TOP, TABLES, Indices
 from aecodec.families.aec1.network import first_pass_mask
 
-# Chosen on held-out training crops (docs/adr/0010-hidden-signs.md). A symbol of scale index i counts min(max(i - 4, 0), 26), and
-# one sign is hidden for every 78.
+# Chosen on held-out training crops (docs/adr/0010-hidden-signs.md). A symbol of scale index i counts
+# min(max(i - 4, 0), 26), and one sign is hidden for every 78.
 QUIET = 4
 ACTIVITY_TOP = 26
 ACTIVITY_OF_SIGN = 78
