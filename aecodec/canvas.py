@@ -98,7 +98,11 @@ class Canvas:
     def views(self, row: int) -> list[View]:
         """What is wanted of a row, in pieces that are synthesised at once."""
         geometry = self.family.geometry
-        pieces = tiling.pieces(self._wanted(row), PIECE_PIXELS, PIECE_SLACK, geometry.stride)
+        wanted = self._wanted(row)
+        # Of a strip, most of what is synthesised is padding and halo: more than half counts.
+        high = self._window(wanted, geometry.synthesis_halo).height
+        pixels = min(PIECE_PIXELS, 2 * PIECE_PIXELS * wanted.height // high)
+        pieces = tiling.pieces(wanted, pixels, PIECE_SLACK, geometry.stride)
         return [View(self, box, self._window(box, geometry.synthesis_halo), self._window(box, 0)) for box in pieces]
 
     def states_of(self, window: Box) -> list[tuple[Box, State]]:

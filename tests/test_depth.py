@@ -145,3 +145,9 @@ def test_deep_and_plain_pictures_share_a_batch(codec: Codec) -> None:
     assert ("aec_depth" in deep.info, "aec_depth" in plain.info) == (True, False)
     assert np.abs(np.asarray(plain).astype(int) - np.asarray(codec.decompress(files[1]))).max() <= 1
     assert Image.fromarray(np.asarray(deep)).size == strange.SIZE
+
+
+def test_samples_that_cannot_be_had_whole_are_told() -> None:
+    with pytest.warns(PictureWarning, match="not kept: 16 bits a sample"):
+        picture = load(io.BytesIO(strange.deep_png(strange.deep()[:, :, :2])))
+    assert picture.depth == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -221,3 +222,29 @@ def test_files_and_open_files_are_taken(tmp_path: Path) -> None:
         assert file.tell() == 0
     with pytest.raises(FileNotFoundError):
         inspect(tmp_path / "none")
+
+
+def test_every_row_of_the_page_names_its_test() -> None:
+    root = Path(__file__).parent
+    page = (root.parent / "docs" / "pictures.md").read_text()
+    tables = page[: page.index("## Rate control")]
+    defined = set(re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in root.glob("test_*.py")), re.MULTILINE))
+    named = set(re.findall(r"`(test_\w+)`", tables))
+    assert named <= defined, named - defined
+    rows = [
+        line for line in tables.splitlines() if line.startswith("| ") and not line.startswith(("| kind", "| what |"))
+    ]
+    assert all(re.search(r"`test_\w+`(, `test_\w+`)* \|$", row) for row in rows)
+
+
+def test_damage_in_coded_data_is_told() -> None:
+    pytest.importorskip("simplejpeg")
+    data = strange.jpeg()
+    assert "Corrupt JPEG data" in inspect(data[: len(data) // 2] + b"\xff\xd9").losses[0]
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(60):
+        broken = bytearray(data)
+        broken[rng.integers(700, len(data) - 2)] ^= 1 << rng.integers(8)
+        found += not inspect(bytes(broken)).holdable
+    assert found > 10  # of others, the codes are as good as before: nothing but a checksum could tell
