@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
@@ -43,6 +43,9 @@ def main(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     tagged.info |= {"exif": exif.tobytes(), "icc_profile": b"profile", "xmp": b"<x/>"}
+    drawn = Image.new("RGB", (130, 70), "white")
+    for row in range(4, 70, 14):
+        ImageDraw.Draw(drawn).text((4, row), "The quick brown fox", fill=(200, 0, 40))
     pictures = {
         "rgb": noise[:, :, :3],
         "grey": noise[:, :, 0],
@@ -51,6 +54,8 @@ def main(folder: Path) -> None:
         "tagged": tagged,
         "pixel": noise[:1, :1, :3],
         "flat": np.full((64, 64, 3), 90, np.uint8),
+        "deep": noise.astype(np.uint16) * 257,
+        "drawn": drawn,
     }
     for name, picture in pictures.items():
         for quality in (1, 60, 100):
