@@ -27,6 +27,7 @@ from aecodec.options import EncodeOptions
 from aecodec.picture import Picture, Samples, chunks_of, load, to_image
 from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, batches, in_parallel, session
+from aecodec.tiling import Box
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -205,27 +206,41 @@ class Codec:
     def _patched(self, picture: Picture, data: bytes, quality: int, options: EncodeOptions) -> bytes:
         """The file, or one in which blocks that look drawn are coded without loss, if it is the better one: by what a
         bit is worth at this quality."""
-        if picture.depth != 8 or not patches.drawn(picture.colour)[1].any():
+        if picture.depth != 8:
+            return data
+        flat, hard = patches.drawn(picture.colour)
+        if not hard.any():
             return data
         (decoded,) = self._read([container.read(data, self.pixel_limit)])
+        errors = patches.squared_errors(picture.colour, decoded.colour)
         tiles = tiling.tiles(padded_size(self.model.family, picture), self._side(picture, options))
-        chosen = patches.choose(picture, decoded.colour, quality, tiles)
-        if chosen is None:
-            return data
-        mask, lossless = chosen
-        chunk = patches.pack(lossless)
-        if mask.all() and (whole := self._without_network(picture, data, chunk)) is not None:
-            other = whole
-        else:
-            rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
-            (smooth,) = self._write([rest], self._analyses([rest], options), quality, options)
-            other = self._with_patches(smooth, chunk)
-        gain = float(patches.squared_errors(picture.colour, decoded.colour)[mask].sum())
-        more_bits = 8 * (len(other) - len(data))
-        return other if patches.worth_of_a_bit(quality) * more_bits < gain else data
+        worth = 8 * patches.worth_of_a_bit(quality)  # of a byte
+        best, most = data, 0.0
+        for mask in patches.choices(picture.colour, flat, hard, errors, worth, tiles):
+            chunk = patches.pack(patches.patches_of(picture.colour, mask, tiles))
+            gain = float(errors[mask].sum())
+            if gain - worth * (len(chunk) - len(data)) > most:  # whatever the rest takes
+                other = self._with_patches(picture, data, mask, chunk, tiles, quality, options)
+                if gain - worth * (len(other) - len(data)) > most:
+                    best, most = other, gain - worth * (len(other) - len(data))
+        return best
 
-    def _with_patches(self, data: bytes, chunk: bytes) -> bytes:
-        file = container.read(data, self.pixel_limit)
+    def _with_patches(
+        self,
+        picture: Picture,
+        data: bytes,
+        mask: patches.Mask,
+        chunk: bytes,
+        tiles: Sequence[Box],
+        quality: int,
+        options: EncodeOptions,
+    ) -> bytes:
+        """The file of a picture of which these blocks are coded without loss. data: the file without."""
+        if mask.all() and (whole := self._without_network(picture, data, chunk)) is not None:
+            return whole
+        rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
+        (smooth,) = self._write([rest], self._analyses([rest], options), quality, options)
+        file = container.read(smooth, self.pixel_limit)
         return container.write(replace(file, chunks={**file.chunks, container.PATCHES: chunk}))
 
     def _without_network(self, picture: Picture, data: bytes, chunk: bytes) -> bytes | None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from aecodec.container import Cursor, encode_varint
 from aecodec.errors import FormatError
-from aecodec.picture import Picture, Pixels
+from aecodec.picture import Pixels
 from aecodec.picture.alpha import around
 from aecodec.picture.door import foreign, open_image
 from aecodec.tiling import Box
@@ -57,16 +57,20 @@ def drawn(colour: Pixels) -> tuple[Mask, Mask]:
 
 
 def _drawn(colour: Pixels) -> tuple[Mask, Mask]:
-    levels = colour.astype(np.int16)
-    across = np.abs(np.diff(levels, axis=1, append=levels[:, -1:]))
-    down = np.abs(np.diff(levels, axis=0, append=levels[-1:]))
-    if colour.ndim == 3:
-        across, down = across.max(2), down.max(2)
-    flat = np.maximum(_means(across == 0), _means(down == 0)) > FLAT
+    planes = colour if colour.ndim == 3 else colour[:, :, None]
+    same = np.zeros((2, *planes.shape[:2]), bool)  # as the next one across, down
+    np.equal(planes[:, 1:], planes[:, :-1]).all(2, out=same[0, :, :-1])
+    np.equal(planes[1:], planes[:-1]).all(2, out=same[1, :-1])
+    flat = np.maximum(_means(same[0]), _means(same[1])) > FLAT
+    if not flat.any():
+        return flat, flat
+    levels = planes.astype(np.int16)
+    across = np.abs(np.diff(levels, axis=1, append=levels[:, -1:])).max(2)
+    down = np.abs(np.diff(levels, axis=0, append=levels[-1:])).max(2)
     return flat, flat & (_means(np.maximum(across, down) > CONTRAST) > 0)
 
 
-def squared_errors(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
+def squared_errors(a: Pixels, b: Pixels) -> npt.NDArray[np.float32]:
     """Of each block, the sum over its pixels of the mean squared difference of the channels."""
     bands = []
     for top in range(0, len(a), BAND * BLOCK):
@@ -154,18 +158,21 @@ def paste(colour: Pixels, area: Box, tile: Box, patch: Patch) -> None:
     target[inside] = pixels[inside] if colour.ndim == 3 else pixels[inside][:, 1]
 
 
-def choose(picture: Picture, decoded: Pixels, quality: int, tiles: Sequence[Box]) -> tuple[Mask, list[Patch]] | None:
-    """The blocks that may be better off without loss: drawn ones whose distortion, as decoded, costs more than their
-    lossless code; None if there are none."""
-    flat, candidates = drawn(picture.colour)
-    patches = patches_of(picture.colour, candidates, tiles)
-    bits = 8 * sum(len(patch.data) for patch in patches) / max(int(candidates.sum()), 1)
-    mask = candidates & (squared_errors(picture.colour, decoded) > SHARE * bits * worth_of_a_bit(quality))
+def choices(
+    colour: Pixels, flat: Mask, hard: Mask, errors: npt.NDArray[np.float32], worth: float, tiles: Sequence[Box]
+) -> list[Mask]:
+    """The sets of blocks that may be better off without loss. flat, hard: see `drawn`. errors: of each block, as the
+    network has coded it, see `squared_errors`. worth: of a byte, in squared levels.
+
+    First the blocks that look drawn and whose distortion costs more than their lossless code, then all that are flat.
+    """
+    bytes_of_block = sum(len(patch.data) for patch in patches_of(colour, hard, tiles)) / int(hard.sum())
+    mask = hard & (errors > SHARE * bytes_of_block * worth)
     if not mask.any():
-        return None
+        return []
     if mask.sum() > MOST * flat.sum():
-        mask = mask | flat
-    return mask, patches if (mask == candidates).all() else patches_of(picture.colour, mask, tiles)
+        mask = flat
+    return [mask] if (mask == flat).all() else [mask, flat]
 
 
 def _check(data: bytes, width: int, height: int) -> None:
@@ -186,13 +193,13 @@ def _in_blocks(box: Box) -> tuple[slice, slice]:
     return box.rounded_out(BLOCK).in_units(BLOCK).slices
 
 
-def _sums(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def _sums(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """(H, W) to sums over blocks."""
-    rows = np.add.reduceat(values, np.arange(0, values.shape[0], BLOCK), axis=0, dtype=np.float64)
+    rows = np.add.reduceat(values, np.arange(0, values.shape[0], BLOCK), axis=0, dtype=np.float32)
     return np.add.reduceat(rows, np.arange(0, values.shape[1], BLOCK), axis=1)
 
 
-def _means(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def _means(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     return _sums(values) / _sums(np.ones(values.shape, bool))
 
 
