@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from aecodec.archive import Archive
     from aecodec.canvas import Region
     from aecodec.codec import Codec
-    from aecodec.errors import AecodecError, FormatError, LimitError, ModelError, OutOfReachError, PictureWarning
+    from aecodec.errors import (
+        AecodecError,
+        ArchiveWarning,
+        FormatError,
+        LimitError,
+        ModelError,
+        OutOfReachError,
+        PictureWarning,
+    )
     from aecodec.facts import Info
     from aecodec.inputs import Encoded, Given
     from aecodec.options import EncodeArguments, EncodeOptions
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AecodecError",
+    "ArchiveWarning",
     "Codec",
     "EncodeOptions",
     "FormatError",
@@ -47,7 +56,10 @@ __all__ = [
     "open_archive",
 ]
 
-_ERRORS = ("AecodecError", "FormatError", "LimitError", "ModelError", "OutOfReachError", "PictureWarning")
+_ERRORS = (
+    *("AecodecError", "FormatError", "LimitError", "ModelError", "OutOfReachError"),
+    *("ArchiveWarning", "PictureWarning"),
+)
 _MODULES = {"Codec": "aecodec.codec", "EncodeOptions": "aecodec.options", "Info": "aecodec.facts"}
 _MODULES |= dict.fromkeys(_ERRORS, "aecodec.errors")
 _ROOMS = ("archive",)  # subpackages that people reach as attributes

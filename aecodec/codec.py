@@ -179,7 +179,9 @@ class Codec:
             pixels: Callable[[File], int] = lambda file: file.header.width * file.header.height  # noqa: E731
             return Many(read, pixels, lambda _: None, work, errors, done).run(files)
 
-    def salvage(self, data: Encoded, region: Region | None = None) -> tuple[Image.Image, list[str]]:
+    def salvage(
+        self, data: Encoded, region: Region | None = None, *, upright: bool = False
+    ) -> tuple[Image.Image, list[str]]:
         """What is intact of a damaged .aec file: the picture, lost tiles grey, and a phrase for each damage, if any.
 
         Up to 96 pixels around a lost tile are less exact, because they depend on its latents.
@@ -188,7 +190,7 @@ class Codec:
         with session(self.threads):
             file, damage = container.salvage(inputs.encoded(data), self.pixel_limit)
             (picture,) = self._read([file], region)
-            return to_image(picture), damage
+            return to_image(turned_upright(picture) if upright else picture), damage
 
     def _meet(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The file at the quality that gives what is asked for; the picture is analysed once for all qualities."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 
 from aecodec import metrics
 from aecodec.cli import main
+from aecodec.models import DEFAULT, RELEASED
 
 Run = Callable[..., Result]
 
@@ -80,7 +82,7 @@ def test_two_inputs_never_share_a_result(run: Run, folder: Path, photo: np.ndarr
     result = run("compress", folder / "a.png", folder / "a.jpg", "-f")
     assert result.exit_code == 1
     assert "already the result of another input" in result.stderr
-    assert run("compress", folder / "a.png", "-o", folder / "a.png", "-f").exit_code == 1
+    assert run("compress", folder / "a.png", "-o", folder / "a.png", "-f").exit_code == 2
     assert Image.open(folder / "a.png").size == (144, 96)
 
 
@@ -88,10 +90,10 @@ def test_one_bad_file_does_not_stop_the_others(run: Run, folder: Path) -> None:
     result = run("compress", folder / "broken.png", folder / "missing.png", folder / "a.png", "-o", folder / "out")
     assert result.exit_code == 1
     complaints = result.stderr.splitlines()
-    assert len(complaints) == 3
+    assert len(complaints) == 2
     assert "broken.png" in complaints[0]
     assert "missing.png: No such file" in complaints[1]
-    assert complaints[2] == "2 of 3 failed"
+    assert re.fullmatch(r"1 picture, .* -> .*, .* s; 2 files failed", result.stdout.splitlines()[-1])
     assert names(folder / "out") == {"a.aec"}
 
 
@@ -253,3 +255,99 @@ def test_output_has_no_colours(folder: Path, small_weights: Path) -> None:
     command = [sys.executable, "-m", "aecodec", "compress", str(folder / "a.png"), "--model", str(small_weights)]
     result = subprocess.run(command, capture_output=True, env={**os.environ, "FORCE_COLOR": "1"}, check=True)
     assert b"\x1b" not in result.stdout + result.stderr
+
+
+def test_summaries_tell_what_all_together_were(run: Run, folder: Path) -> None:
+    result = run("compress", folder / "a.png", folder / "b.jpg")
+    summary = r"2 pictures, [0-9.,]+ k?B -> [0-9.,]+ k?B( \([0-9.]+:1\))?, [0-9.]+ s"
+    assert re.fullmatch(summary, result.stdout.splitlines()[-1])
+    (folder / "a.aec").unlink()
+    quiet = run("compress", folder / "a.png", folder / "b.jpg", "--quiet")
+    assert quiet.stdout == ""
+    assert "b.aec exists" in quiet.stderr
+    assert "1 of 2 files failed" in quiet.stderr
+
+
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(run: Run, folder: Path) -> None:
+    before = names(folder)
+    result = run("compress", "-n", "-r", folder, "-o", folder / "out")
+    assert result.exit_code == 0, result.output
+    assert f"{folder / 'sub' / 'c.png'} -> {folder / 'out' / 'sub' / 'c.aec'}  would be written" in result.stdout
+    assert names(folder) == before
+
+
+def test_what_compress_writes_is_called_aec(run: Run, folder: Path) -> None:
+    result = run("compress", folder / "a.png", "-o", folder / "k.jxl")
+    assert result.exit_code == 2
+    assert f"use -o {folder / 'k.aec'}" in result.stderr
+
+
+def test_upright_pictures_need_no_viewer_that_turns_them(run: Run, folder: Path) -> None:
+    with Image.open(folder / "a.png") as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(folder / "turned.jpg", exif=exif)
+    run("compress", folder / "turned.jpg")
+    assert run("decompress", "--upright", folder / "turned.aec", "-o", folder / "up.png").exit_code == 0
+    with Image.open(folder / "up.png") as image:
+        assert image.size == (96, 144)
+        assert image.getexif()[0x0112] == 1
+
+
+def test_another_kind_of_file_is_named(run: Run, folder: Path) -> None:
+    result = run("decompress", folder / "b.jpg", "-o", folder / "x.png")
+    assert result.stderr == f"aecodec: {folder / 'b.jpg'}: not an .aec file but a JPEG, which compress makes one of\n"
+
+
+def test_a_checkpoint_is_no_model_yet(folder: Path) -> None:
+    (folder / "run").mkdir()
+    for name in ("trunk.pt", "decay.pt"):
+        (folder / "run" / name).write_bytes(b"")
+    for given, meant in (("run", "decay.pt"), ("run/trunk.pt", "trunk.pt")):
+        words = ["compress", str(folder / "a.png"), "--model", str(folder / given)]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 1
+        assert f"aecodec export {folder / 'run' / meant} DATA -o mine.safetensors" in result.stderr
+
+
+def test_export_overwrites_nothing(folder: Path) -> None:
+    target = folder / "mine.safetensors"
+    target.write_bytes(b"precious")
+    words = ["export", str(folder / "decay.pt"), str(folder), "-o", str(target)]
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, target.read_bytes()) == (1, b"precious")
+    assert "exists; use -f" in result.stderr
+    assert CliRunner().invoke(main, [*words[:-1], str(folder / "mine.pt")]).exit_code == 2
+
+
+def test_models_are_listed() -> None:
+    listed = json.loads(CliRunner().invoke(main, ["models", "--json"]).stdout)
+    assert {model["name"]: model["sha256"] for model in listed} == dict(RELEASED)
+    assert [model["name"] for model in listed if model["default"]] == [DEFAULT]
+    shown = CliRunner().invoke(main, ["models"]).stdout
+    assert all(model["id"] in shown for model in listed)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_or_put_where_shells_look(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    printed = CliRunner().invoke(main, ["completion", shell], prog_name="aecodec").stdout
+    assert "_AECODEC_COMPLETE" in printed
+    result = CliRunner().invoke(main, ["completion", shell, "--install"], prog_name="aecodec")
+    assert result.exit_code == 0, result.output
+    (written,) = names(tmp_path)
+    assert written in result.stdout
+    assert (tmp_path / written).read_text() == printed
+
+
+def test_the_manual_has_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = CliRunner().invoke(main, ["man"], prog_name="aecodec").stdout
+    for command in ("compress", "archive create", "export"):
+        assert f".SS aecodec {command}" in page
+    assert "\\-\\-min\\-psnr" in page
+    monkeypatch.setattr("shutil.which", lambda _: str(tmp_path / "bin" / "aecodec"))
+    assert CliRunner().invoke(main, ["man", "--install"]).exit_code == 0
+    assert (tmp_path / "share/man/man1/aecodec.1").read_text() == page

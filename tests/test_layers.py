@@ -14,12 +14,12 @@ LAYERS = (
     ("cli",),
     ("archive", "benchmark", "plugins", "training"),
     ("codec",),
-    ("analysis", "canvas", "rate"),
-    ("models", "patches"),
+    ("analysis", "canvas", "facts", "many", "rate"),
+    ("inputs", "models", "patches"),
     ("families",),
     ("exact", "options", "picture", "pipeline"),
     ("coding", "container", "files", "metrics", "perceptual"),
-    ("errors", "tiling"),
+    ("errors", "progress", "tiling"),
 )
 LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 NAMES_OF_ROOMS = {"pillow": "plugins"}  # what people import, and where it lives

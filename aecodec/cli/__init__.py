@@ -17,10 +17,13 @@ COMMANDS = {
     "decompress": "aecodec.cli.coding:decompress",
     "info": "aecodec.cli.inspecting:info",
     "compare": "aecodec.cli.inspecting:compare",
+    "models": "aecodec.cli.inspecting:models",
     "archive": "aecodec.cli.archive:archive",
     "benchmark": "aecodec.cli.benchmark:benchmark",
     "train": "aecodec.cli.training:train",
     "export": "aecodec.cli.training:export",
+    "completion": "aecodec.cli.shell:completion",
+    "man": "aecodec.cli.shell:man",
 }
 
 

@@ -13,10 +13,12 @@ from aecodec.archive.finding import Wanted, find, select
 from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.archive.reader import Archive
 from aecodec.cli import output, process
-from aecodec.cli.archive_text import HEAD, count, counted, created, line, printable, speed, verified, words
+from aecodec.cli.archive_text import HEAD, counted, created, line, speed, verified, words
 from aecodec.cli.options import AS_JSON, DEVICE, MODEL, THREADS, encode_options, together
+from aecodec.cli.output import count, printable
 from aecodec.errors import AecodecError, ArchiveWarning
 from aecodec.options import parse_size
+from aecodec.progress import Progress
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
@@ -305,7 +307,7 @@ def _run(
             if not quiet:
                 bar.update(report.bytes_in, report.bytes_total, report.seconds, speed(report))
 
-        with session(threads), output.Progress() as bar:
+        with session(threads), Progress() as bar:
             return work(library, progress, options)
 
     process.prepare_pillow()

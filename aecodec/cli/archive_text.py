@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aecodec.archive.manifest import FAILED, PICTURE, Record
-from aecodec.cli import output
+from aecodec.cli.output import amounts, count, printable, size
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
@@ -42,8 +41,8 @@ def created(report: Report) -> Iterable[str]:
         names = sorted({name.rstrip("/").rsplit("/", 1)[-1] for name in report.left_out})
         yield f"{count(len(report.left_out), 'file')} left out: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"
     if "new" in report.counts:
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()) if count)
-        yield f"to do: {counts}; {output.size(report.bytes_total)} to read"
+        counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.counts.items()) if number)
+        yield f"to do: {counts}; {size(report.bytes_total)} to read"
         return
     lossy = report.counts[PICTURE]
     if lossy:
@@ -56,34 +55,19 @@ def created(report: Report) -> Iterable[str]:
 
 
 def counted(report: Report) -> Iterable[str]:
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()) if count)
-    moved = f"; {amounts(report)}, {report.seconds:.1f} s" if report.bytes_out else ""
+    counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.counts.items()) if number)
+    moved = f"; {amounts(report.bytes_in, report.bytes_out)}, {report.seconds:.1f} s" if report.bytes_out else ""
     yield (counts or "nothing to do") + moved
 
 
 def verified(report: Report) -> Iterable[str]:
     from aecodec.archive.verifying import summary
 
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.counts.items()) if count)
+    counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.counts.items()) if number)
     yield f"{summary(report)} ({counts or 'nothing'})"
 
 
 def speed(report: Report) -> str:
-    files = sum(count for kind, count in report.counts.items() if kind != FAILED)
-    return f"{count(files, 'file')}, {report.pixels / 1e6 / max(report.seconds, 1e-9):.2f} MP/s, {amounts(report)}"
-
-
-def amounts(report: Report) -> str:
-    ratio = f" ({report.bytes_in / report.bytes_out:.2f}:1)" if report.bytes_out else ""
-    return f"{output.size(report.bytes_in)} -> {output.size(report.bytes_out)}{ratio}"
-
-
-def count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def printable(text: str) -> str:
-    """A line without what would end it, move the cursor or cannot be encoded by standard output."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    files = sum(number for kind, number in report.counts.items() if kind != FAILED)
+    pace = report.pixels / 1e6 / max(report.seconds, 1e-9)
+    return f"{count(files, 'file')}, {pace:.2f} MP/s, {amounts(report.bytes_in, report.bytes_out)}"

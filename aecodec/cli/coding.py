@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from aecodec.cli import output, process
 from aecodec.cli.options import DEVICE, MODEL, THREADS, Region, encode_options, examples, take_options, together
 from aecodec.errors import AecodecError, FormatError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
+from aecodec.progress import Progress
 
 if TYPE_CHECKING:
     from aecodec.codec import Codec
@@ -40,7 +42,9 @@ FILE_OPTIONS = together(
         help="Refuse larger pictures.",
     ),
     click.option("--strict", is_flag=True, help="Where something of a picture would be left out, fail instead."),
+    click.option("-n", "--dry-run", is_flag=True, help="Say what would be written, and write nothing."),
     click.option("--json", "as_json", is_flag=True, help="One JSON object per file."),
+    click.option("--quiet", is_flag=True, help="Say nothing but problems."),
     click.option("-v", "--verbose", is_flag=True, help="Say more about each file."),
 )
 
@@ -55,6 +59,7 @@ FILE_OPTIONS = together(
         "aecodec compress --bpp 0.5 --min-psnr 32 *.png     small, but none too bad",
         "aecodec compress --effort 8 photo.jpg              smaller still, in eight times the time; 0: fastest",
         "aecodec compress - < photo.png > photo.aec         in a pipe",
+        "aecodec compress -n -r holiday -o holiday-aec/     what would be written",
     )
 )
 @click.argument("photos", nargs=-1, required=True, type=PATH)
@@ -66,6 +71,7 @@ def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
     from aecodec import picture
 
     wanted = take_options(options)
+    _refuse_other_suffix(photos, options["target"])
 
     def one(codec: Codec, job: Job) -> dict[str, Any]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
@@ -92,10 +98,11 @@ def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
 )
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option("--region", type=Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
+@click.option("--upright", is_flag=True, help="Turn pictures as their EXIF says, for viewers that ignore it.")
 @click.option("--salvage", is_flag=True, help="Of a damaged file, write what is intact and say what is lost (exit 1).")
 @FILE_OPTIONS
 def decompress(
-    archives: Sequence[Path], region: tuple[int, int, int, int] | None, salvage: bool, **options: Any
+    archives: Sequence[Path], region: tuple[int, int, int, int] | None, upright: bool, salvage: bool, **options: Any
 ) -> None:
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import picture
@@ -104,13 +111,25 @@ def decompress(
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
         suffix = ".png" if job.target == STANDARD else job.target.suffix
         picture.format_of(suffix)  # before the work, not after it
-        image, damage = codec.salvage(data, region) if salvage else (codec.decompress(data, region), [])
+        if salvage:
+            image, damage = codec.salvage(data, region, upright=upright)
+        else:
+            image, damage = codec.decompress(data, region, upright=upright), []
         after = _write(job, lambda file: picture.save(image, file, suffix))
         if damage:
             raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
         return {"bytes_in": len(data), "bytes_out": after, **header_facts(data)}
 
     _run(archives, ".png", [".aec"], one, **options)
+
+
+def _refuse_other_suffix(photos: Sequence[Path], target: str | None) -> None:
+    """What is written is an .aec file, whatever it is called; called otherwise, nothing would open it."""
+    if target is None or target.endswith(("/", os.sep)) or len(photos) > 1 or photos[0].is_dir():
+        return
+    path = Path(target)
+    if path.suffix.lower() not in ("", ".aec") and not path.is_dir():
+        raise click.UsageError(f"compress writes .aec files; use -o {path.with_suffix('.aec')} instead of {path}")
 
 
 def header_facts(data: bytes) -> dict[str, Any]:
@@ -134,58 +153,95 @@ def _run(
     threads: int | None,
     pixel_limit: int,
     strict: bool,
+    dry_run: bool,
     as_json: bool,
+    quiet: bool,
     verbose: bool,
 ) -> None:
     """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
-    try:
-        jobs = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
-        codec = None
-        if any(not job.problem for job in jobs):
-            from aecodec.codec import Codec
-
-            process.prepare_pillow()
-            codec = Codec(device, model, pixel_limit, threads)
-    except AecodecError as error:
-        raise output.Failed(error) from error
-    # Results on standard output leave no room for messages there.
-    quiet_output = any(job.target == STANDARD for job in jobs)
-    failed = 0
-    for job in output.each(jobs):
-        started = time.monotonic()
+    with Progress("file", quiet) as progress:
         try:
-            if job.problem:
-                raise AecodecError(job.problem)
-            assert codec is not None  # there is a job without a problem
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("error" if strict else "always", PictureWarning)
-                facts = one(codec, job)
-        except BrokenPipeError:
-            raise  # nobody reads the output: no job has a purpose any more
-        except (AecodecError, OSError, MemoryError, PictureWarning) as error:
-            failed += 1
-            output.line(output.message(job.source, error), err=True)
-            continue
-        seconds = time.monotonic() - started
-        for warning in caught:
-            if issubclass(warning.category, PictureWarning):
-                output.line(f"aecodec: {job.source}: {warning.message}", err=True)
-        if as_json:
-            names = {"source": str(job.source), "target": str(job.target)}
-            said = output.as_json({**names, **facts, "seconds": round(seconds, 3), "model": codec.model.name}, None)
-        else:
-            said = (
-                f"{job.source} -> {job.target}  {output.size(facts['bytes_in'])} -> {output.size(facts['bytes_out'])}  "
-                f"{facts['width']}x{facts['height']}  {facts['bpp']:.3f} bpp  quality {facts['quality']:g}  "
-                f"{seconds:.2f} s"
-            )
-        if verbose and not as_json:
-            said += f"  model {codec.model.name} on {codec.device}"
-        output.line(said, err=quiet_output)
-    if failed and len(jobs) > 1:
-        output.line(f"{failed} of {len(jobs)} failed", err=True)
-    if failed:
+            jobs = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
+            codec = None
+            if any(not job.problem for job in jobs) and not dry_run:
+                progress.doing("loading the model")
+                from aecodec.codec import Codec
+
+                process.prepare_pillow()
+                codec = Codec(device, model, pixel_limit, threads)
+        except AecodecError as error:
+            raise output.Failed(error) from error
+        # Results on standard output leave no room for messages there.
+        quiet_output = any(job.target == STANDARD for job in jobs)
+        totals = _Totals()
+        begun = time.monotonic()
+        for number, job in enumerate(jobs):
+            started = time.monotonic()
+            progress.update(number, len(jobs))
+            try:
+                if job.problem:
+                    raise AecodecError(job.problem)
+                if codec is None:
+                    progress.line(output.printable(f"{job.source} -> {job.target}  would be written"))
+                    continue
+                progress.doing(output.printable(job.source.name))
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("error" if strict else "always", PictureWarning)
+                    facts = one(codec, job)
+            except BrokenPipeError:
+                raise  # nobody reads the output: no job has a purpose any more
+            except (AecodecError, OSError, MemoryError, PictureWarning) as error:
+                totals.failed += 1
+                progress.line(output.printable(output.message(job.source, error), err=True), err=True)
+                continue
+            seconds = time.monotonic() - started
+            totals.add(facts)
+            for warning in caught:
+                if issubclass(warning.category, PictureWarning):
+                    progress.line(output.printable(f"aecodec: {job.source}: {warning.message}", err=True), err=True)
+            if as_json:
+                names = {"source": str(job.source), "target": str(job.target)}
+                said = output.as_json({**names, **facts, "seconds": round(seconds, 3), "model": codec.model.name}, None)
+            else:
+                said = output.printable(_line(job, facts, seconds), quiet_output)
+                if verbose:
+                    said += f"  model {codec.model.name} on {codec.device}"
+            if not quiet:
+                progress.line(said, err=quiet_output)
+    if len(jobs) > 1 and not quiet and not as_json and codec is not None:
+        click.echo(totals.summary(time.monotonic() - begun), err=quiet_output)
+    elif totals.failed and len(jobs) > 1:
+        click.echo(f"{totals.failed} of {output.count(len(jobs), 'file')} failed", err=True)
+    if totals.failed:
         raise SystemExit(1)
+
+
+@dataclass
+class _Totals:
+    """What all jobs together were."""
+
+    files: int = 0
+    failed: int = 0
+    before: int = 0
+    after: int = 0
+
+    def add(self, facts: dict[str, Any]) -> None:
+        self.files += 1
+        self.before += facts["bytes_in"]
+        self.after += facts["bytes_out"]
+
+    def summary(self, seconds: float) -> str:
+        """Of all together, in one line."""
+        done = f"{output.count(self.files, 'picture')}, {output.amounts(self.before, self.after)}, {seconds:.1f} s"
+        return done + (f"; {output.count(self.failed, 'file')} failed" if self.failed else "")
+
+
+def _line(job: Job, facts: dict[str, Any], seconds: float) -> str:
+    """What became of one picture."""
+    return (
+        f"{job.source} -> {job.target}  {output.size(facts['bytes_in'])} -> {output.size(facts['bytes_out'])}  "
+        f"{facts['width']}x{facts['height']}  {facts['bpp']:.3f} bpp  quality {facts['quality']:g}  {seconds:.2f} s"
+    )
 
 
 def _write(job: Job, write: Callable[[Any], object]) -> int:

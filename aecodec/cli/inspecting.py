@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from aecodec import container, files
+from aecodec import facts, files
 from aecodec.cli import output, process
-from aecodec.cli.coding import PATH, header_facts
+from aecodec.cli.coding import PATH
 from aecodec.cli.options import AS_JSON, DEVICE, MODEL, examples
 from aecodec.errors import AecodecError
 from aecodec.files import STANDARD
+
+MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "RGB", "RGBA": "RGB with alpha"}
 
 
 @click.command()
@@ -22,31 +25,26 @@ from aecodec.files import STANDARD
 def info(file: Path, as_json: bool) -> None:
     """Show what an .aec file says of itself, after verifying its checksums. Needs no network."""
     try:
-        data = sys.stdin.buffer.read() if file == STANDARD else file.read_bytes()
-        content = container.read(data, pixel_limit=sys.maxsize)
+        told = facts.info(sys.stdin.buffer.read() if file == STANDARD else file)
     except (AecodecError, OSError) as error:
         raise output.Failed(error, file) from error
-    from aecodec import picture
-
-    header = content.header
-    facts = {
-        "file": str(file),
-        "bytes": len(data),
-        "format_version": container.VERSION,
-        **header_facts(data),
-        "channels": header.channels,
-        "bits": picture.depth_of(content.chunks),
-        "model": header.model_id.hex(),
-        "tile": header.tile,
-        "tiles": len(content.tiles),
-    }
-    sizes = {name: len(chunk) for name, chunk in content.chunks.items()}
-    described = picture.describe(content.chunks)
     if as_json:
-        facts |= {"chunks": sizes, "holds": described}
-    else:
-        facts |= {f"chunk {name}": f"{output.size(size)}  {described[name]}" for name, size in sizes.items()}
-    output.show(facts, as_json)
+        click.echo(output.as_json({"file": str(file), **asdict(told)}))
+        return
+    output.show(
+        {
+            "file": str(file),
+            "picture": f"{told.width}x{told.height}, {MODES[told.mode]}, {told.depth} bits a sample",
+            "size": f"{output.size(told.bytes)}, {told.bpp:.3f} bpp",
+            "quality": f"{told.quality:g}",
+            "model": told.model,
+            "tiles": f"{told.tiles} of {told.tile}x{told.tile} pixels" if told.tile else "one",
+            "holds": ", ".join(f"{name} ({output.size(count)})" for name, count in told.metadata.items()) or None,
+            "format": f"version {told.version}",
+        },
+        False,
+        column=8,
+    )
 
 
 @click.command(
@@ -89,10 +87,10 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
         raise output.Failed(error, path) from error
     height, width = one.shape[:2]
     bits = {f"bpp_{name}": round(8 * path.stat().st_size / (width * height), 4) for name, path in (("a", a), ("b", b))}
-    facts = {"a": str(a), "b": str(b), "width": width, "height": height, **bits}
+    measured = {"a": str(a), "b": str(b), "width": width, "height": height, **bits}
     for name, metric in METRICS.items():
         value = None if name in missing() else metric(one, other)
-        facts[name] = None if value is None else round(value, 4)
+        measured[name] = None if value is None else round(value, 4)
     if heat:
         try:
             if heat.exists():
@@ -101,5 +99,26 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
             files.write_atomically(heat, lambda file: picture.save(drawn, file, heat.suffix))
         except (AecodecError, OSError) as error:
             raise output.Failed(error, heat) from error
-        facts["heatmap"] = str(heat)
-    output.show(facts, as_json)
+        measured["heatmap"] = str(heat)
+    output.show(measured, as_json)
+
+
+@click.command()
+@AS_JSON
+def models(as_json: bool) -> None:
+    """List the released models; files that name one of them decode forever."""
+    from aecodec.container import MODEL_ID_BYTES
+    from aecodec.models import DEFAULT, RELEASED, locate
+
+    found = []
+    for name, digest in RELEASED.items():
+        path, _ = locate(name)
+        known = {"name": name, "id": digest[: 2 * MODEL_ID_BYTES], "sha256": digest, "default": name == DEFAULT}
+        found.append({**known, "file": str(path) if path.is_file() else None})
+    if as_json:
+        click.echo(output.as_json(found))
+        return
+    for model in found:
+        file = Path(str(model["file"])) if model["file"] else None
+        size = output.size(file.stat().st_size) if file else "not installed"
+        click.echo(f"{model['name']:10} {model['id']}  {size}" + ("  default" if model["default"] else ""))

@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from aecodec.cli import process
 from aecodec.errors import AecodecError, LimitError, ModelError
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
 INTERRUPTED = 128  # + the number of the signal
 BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
-LOG_EVERY = 10.0  # seconds between lines of progress where there is no terminal
 
 T = TypeVar("T")
 
@@ -124,54 +119,25 @@ def size(count: int) -> str:
     return f"{count / 1000:,.1f} kB" if count < 10_000_000 else f"{count / 1e6:,.1f} MB"
 
 
-def each(items: Sequence[T]) -> Iterable[T]:
-    """The items, with a bar on a terminal if there are several."""
-    if len(items) < 2 or not sys.stderr.isatty():
-        return items
-    from tqdm import tqdm
-
-    bar: Iterable[T] = tqdm(items, unit="file")
-    return bar
+def count(number: int, noun: str) -> str:
+    """1 picture, 2 pictures."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def printable(text: str, encoding: str | None = "utf-8") -> str:
-    """The text with escapes for what a name may hold and a terminal obeys or cannot show: line ends, control sequences,
-    bytes that are no text, letters that its encoding lacks."""
-    shown = (c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-    return "".join(shown).encode(encoding or "ascii", "backslashreplace").decode(encoding or "ascii")
+def amounts(before: int, after: int) -> str:
+    """What became of bytes, and the ratio if they became fewer."""
+    ratio = f" ({before / after:.1f}:1)" if 0 < after < before else ""
+    return f"{size(before)} -> {size(after)}{ratio}"
 
 
 def line(text: str, err: bool = False) -> None:
-    """A line that does not disturb the bar of `each`."""
-    from tqdm import tqdm
-
-    file = sys.stderr if err else sys.stdout
-    tqdm.write(printable(text, file.encoding), file=file)
+    """A line on standard output or error, printable whatever the text holds."""
+    click.echo(printable(text, err), err=err)
 
 
-class Progress:
-    """Of work counted in bytes, on standard error: a bar on a terminal, elsewhere a line now and then."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-        self._said = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self, done: int, total: int, seconds: float, note: str) -> None:
-        """done, total: bytes. seconds: since the beginning. note: what else to say."""
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            if self._bar is None:
-                self._bar = tqdm(total=total, unit="B", unit_scale=True)
-            self._bar.update(done - self._bar.n)
-            self._bar.set_postfix_str(note, refresh=False)
-        elif time.monotonic() - self._said > LOG_EVERY:
-            self._said = time.monotonic()
-            click.echo(f"{note}, {(total - done) * seconds / max(done, 1):.0f} s left", err=True)
+def printable(text: str, err: bool = False) -> str:
+    """The text with escapes for what a name may hold and a terminal obeys or cannot show: line ends, control sequences,
+    bytes that are no text, letters that the encoding of standard output (err: error) lacks."""
+    encoding = (sys.stderr if err else sys.stdout).encoding or "ascii"
+    shown = (c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(shown).encode(encoding, "backslashreplace").decode(encoding)

@@ -10,6 +10,7 @@ import click
 
 from aecodec.cli import output
 from aecodec.cli.options import DEVICE, THREADS
+from aecodec.errors import AecodecError
 
 SAVED = "the run is saved, the same command goes on"
 
@@ -65,8 +66,16 @@ def train(
 @click.option(
     "-o", "--output", "target", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write."
 )
-def export(checkpoint: Path, data: Sequence[Path], target: Path) -> None:
-    """Write the averaged weights of a checkpoint as a weights file; frequency tables are counted on DATA."""
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
+def export(checkpoint: Path, data: Sequence[Path], target: Path, force: bool) -> None:
+    """Write the averaged weights of a checkpoint as a weights file; frequency tables are counted on DATA.
+
+    The same checkpoint and DATA give the same file, and files that name it stay readable.
+    """
+    if target.suffix != ".safetensors":
+        raise click.UsageError(f"weights files are called .safetensors; use -o {target.with_suffix('.safetensors')}")
+    if target.exists() and not force:
+        raise output.Failed(AecodecError("exists; use -f to overwrite it"), target)
     from aecodec.training.export import export as export_weights
 
     def work() -> None:

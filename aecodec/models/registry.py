@@ -14,6 +14,7 @@ RELEASED: Mapping[str, str] = {
     "aec1-11": "f1542434c9241191e68824f0e2767c3f2f7d1498051e6d8e43c002ac9bf1a8cc",
 }
 DEFAULT = "aec1-11"
+CHECKPOINT = ".pt"  # suffix of what training saves
 
 
 def weights_folder() -> Path:
@@ -26,13 +27,25 @@ def weights_folder() -> Path:
 def locate(model: str | Path) -> tuple[Path, str | None]:
     """File and, of a released model, SHA-256 of a model: a released one by name, or the path of a weights file.
 
-    Raises ModelError if no released model has the name.
+    Raises ModelError if no released model has the name, or if it is a checkpoint.
     """
-    if isinstance(model, Path) or model.endswith(".safetensors"):
-        return Path(model), None
-    if model not in RELEASED:
-        raise ModelError(f"no released model is called {model!r}; there are {', '.join(RELEASED)}")
-    return weights_folder() / f"{model}.safetensors", RELEASED[model]
+    if model in RELEASED:
+        return weights_folder() / f"{model}.safetensors", RELEASED[str(model)]
+    path = Path(model)
+    if path.suffix == CHECKPOINT or path.is_dir():
+        export = f"aecodec export {_checkpoint(path)} DATA -o mine.safetensors"
+        raise ModelError(f"{model} is of a training run, which has to be exported first: {export}")
+    if isinstance(model, Path) or path.suffix == ".safetensors" or path.is_file():
+        return path, None
+    raise ModelError(
+        f"no released model is called {model!r}; there are {', '.join(RELEASED)}, and weights files (.safetensors)"
+    )
+
+
+def _checkpoint(path: Path) -> Path:
+    """That of a run which is meant to be exported, if the path is its folder."""
+    found = [path / f"{name}{CHECKPOINT}" for name in ("tune", "decay", "trunk")] if path.is_dir() else [path]
+    return next((each for each in found if each.is_file()), path / f"decay{CHECKPOINT}")
 
 
 def released_name(model_id: bytes) -> str:

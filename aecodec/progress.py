@@ -1,0 +1,88 @@
+"""How far work is, told on standard error from its first second: a bar on a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """Of work counted in `unit`; without a unit, a single thing is done and only `doing` is told.
+
+    Nothing is printed if `quiet`, nor in the first seconds where there is no terminal. Time left follows from what is
+    done since the first `update`, so that loading a model does not count.
+    """
+
+    def __init__(self, unit: str = "B", quiet: bool = False):
+        self._unit, self._quiet, self._terminal = unit, quiet, sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+        self._said = time.monotonic()
+        self._begun: tuple[float, int] | None = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def doing(self, what: str) -> None:
+        """What is being done now: "loading the model"."""
+        if self._terminal and not self._quiet:
+            self._shown(0).set_description_str(what)
+
+    def update(self, done: int, total: int, seconds: float | None = None, note: str = "") -> None:
+        """done, total: in units. seconds: since the beginning, if it was not the first `update`. note: what else to
+        say."""
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now - (seconds or 0), 0 if seconds else done
+        if self._quiet:
+            return
+        if self._terminal:
+            bar = self._shown(total)
+            if total != bar.total:
+                bar.reset(total)
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(done - bar.n)
+        elif now - self._said > LINE_EVERY:
+            self._said = now
+            since, first = self._begun
+            left = (total - done) * (now - since) / max(done - first, 1)
+            note = note or f"{done:,} of {total:,} {self._unit}{'s' * (total != 1)}"
+            print(f"{note}, {_duration(left)} left", file=sys.stderr, flush=True)
+
+    def line(self, text: str, err: bool = False) -> None:
+        """A line of its own, above the bar."""
+        if self._bar is None:
+            print(text, file=sys.stderr if err else sys.stdout, flush=True)
+        else:
+            self._bar.write(text, file=sys.stderr if err else sys.stdout)
+
+    def _shown(self, total: int) -> tqdm[Any]:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            # Without a total there is nothing to count yet.
+            self._bar = tqdm(
+                total=total,
+                unit=self._unit,
+                unit_scale=self._unit == "B",
+                dynamic_ncols=True,
+                leave=False,
+                bar_format="{desc}" if not self._unit else None,
+            )
+        return self._bar
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
