@@ -66,7 +66,7 @@ def make(name: str, model: str | None = None) -> Peer:
 
 
 AVIF_SPEED = 6  # the default of libavif and Pillow
-AVIF_SLOW = 3
+AVIF_SLOW, AVIF_FAST = 3, 8
 
 
 def _jpeg(subsampling: str) -> Peer:
@@ -316,6 +316,7 @@ MAKERS: dict[str, Callable[..., Peer]] = {
     "avif-psnr": lambda: _avif("avif-psnr", "4:2:0", "psnr", AVIF_SPEED, "judged by PSNR, AVIF has to be asked for it"),
     "avif-444": lambda: _avif("avif-444", "4:4:4", "iq", AVIF_SPEED, "colour at full resolution, tuned for the eye"),
     "avif-444-psnr": lambda: _avif("avif-444-psnr", "4:4:4", "psnr", AVIF_SPEED, "the best of AVIF by PSNR-RGB"),
+    "avif-fast": lambda: _avif("avif-fast", "4:2:0", "iq", AVIF_FAST, "what cameras and servers can afford"),
     "avif-slow": lambda: _avif("avif-slow", "4:4:4", "iq", AVIF_SLOW, "what patience brings"),
 }
 OURS = re.compile(r"aecodec(:(?P<model>[^@]+))?(@(?P<effort>\d+))?")

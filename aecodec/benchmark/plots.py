@@ -25,6 +25,7 @@ COLOURS = {
     "avif-psnr": "#0072b2",
     "avif-444": "#0072b2",
     "avif-444-psnr": "#0072b2",
+    "avif-fast": "#0072b2",
     "avif-slow": "#0072b2",
 }
 LINES = {  # the others are solid
