@@ -451,6 +451,16 @@ def test_butteraugli_is_a_distance_that_grows_with_the_error(album: Path) -> Non
         metrics.butteraugli(original, original[:100])
 
 
+def test_cvvdp_is_10_where_nothing_differs_and_falls_with_the_error(album: Path) -> None:
+    pytest.importorskip("pycvvdp")
+    with Image.open(album / "colour.png") as picture:
+        original = np.asarray(picture)
+        jpegs = [np.asarray(Image.open(io.BytesIO(codecs._saved(picture, "JPEG", q)))) for q in (80, 40, 10)]
+    scores = [metrics.cvvdp(original, pixels) for pixels in (original, *jpegs)]
+    assert scores[0] == 10
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_every_kind_of_avif_is_another_file() -> None:
     image = Image.effect_noise((96, 96), 60).convert("RGB")
     names = [name for name in codecs.MAKERS if name.startswith("avif")]

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,10 @@ from aecodec.errors import AecodecError
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3)
 
-PACKAGES = {"ms_ssim": "pytorch-msssim"}  # of the optional metrics
+PACKAGES = {"ms_ssim": "pytorch-msssim", "cvvdp": "cvvdp"}  # of the optional metrics
+MODULES = {"ms_ssim": "pytorch_msssim", "cvvdp": "pycvvdp"}  # in these
+EXTRAS = {"ms_ssim": "bench", "cvvdp": "cvvdp"}
+DISPLAY = "standard_4k"  # for CVVDP, its own default: 30 inches of 3840x2160 pixels and 200 cd/m^2, seen from 75 cm
 BUTTERAUGLI = "butteraugli_main"  # a program of libjxl's
 SMALLEST_SIDES = {"ms_ssim": 161, "ssimulacra2": 225}  # pixels; below, a metric's scales do not fit
 
@@ -75,6 +80,20 @@ def butteraugli(original: Pixels, decoded: Pixels) -> float | None:
     return float(norm.split()[0])
 
 
+def cvvdp(original: Pixels, decoded: Pixels) -> float | None:
+    """ColorVideoVDP's quality in JOD on DISPLAY: 10 where nobody sees a difference; one less is what three of four
+    people see."""
+    return float(_cvvdp().predict(decoded, original, dim_order="HWC")[0])
+
+
+@lru_cache
+def _cvvdp() -> Any:
+    import pycvvdp
+    import torch
+
+    return pycvvdp.cvvdp(display_name=DISPLAY, device=torch.device("cpu"))
+
+
 # None where a metric says nothing of a picture: it is too small, or came back unchanged.
 Metric = Callable[[Pixels, Pixels], "float | None"]
 METRICS: Mapping[str, Metric] = {
@@ -83,6 +102,7 @@ METRICS: Mapping[str, Metric] = {
     "ms_ssim": ms_ssim,
     "ssimulacra2": ssimulacra2,
     "butteraugli": butteraugli,
+    "cvvdp": cvvdp,
 }
 DEFAULT = ("psnr_rgb", "ms_ssim", "ssimulacra2", "butteraugli")  # measured where nothing else is asked for
 DISTANCES = ("butteraugli",)  # metrics that are smaller where pictures are better
@@ -102,9 +122,9 @@ def choose(names: str | None) -> tuple[list[str], dict[str, str]]:
 def missing() -> dict[str, str]:
     """The metrics that cannot be measured here, and why."""
     found = {
-        name: f"{package} is not installed; pip install 'aecodec[bench]'"
+        name: f"{package} is not installed; pip install 'aecodec[{EXTRAS[name]}]'"
         for name, package in PACKAGES.items()
-        if not importlib.util.find_spec(package.replace("-", "_"))
+        if not importlib.util.find_spec(MODULES[name])
     }
     if not shutil.which(BUTTERAUGLI):
         found["butteraugli"] = f"{BUTTERAUGLI} is not installed; it is in Debian's libjxl-devtools"

@@ -41,6 +41,7 @@ LABELS = {
     "ms_ssim": "MS-SSIM, dB",
     "ssimulacra2": "SSIMULACRA2",
     "butteraugli": "Butteraugli, 3-norm, negative",
+    "cvvdp": "CVVDP, JOD",
 }
 
 

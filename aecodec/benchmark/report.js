@@ -2,9 +2,9 @@
 const results = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const titles = Object.fromEntries(results.codecs.map(c => [c.name, c.title]));
-const labels = { psnr_rgb: "PSNR", psnr_y: "PSNR of luma", ms_ssim: "MS-SSIM", ssimulacra2: "SSIMULACRA2", butteraugli: "Butteraugli" };
+const labels = { psnr_rgb: "PSNR", psnr_y: "PSNR of luma", ms_ssim: "MS-SSIM", ssimulacra2: "SSIMULACRA2", butteraugli: "Butteraugli", cvvdp: "CVVDP" };
 const axes = { psnr_rgb: "PSNR of RGB, dB", psnr_y: "PSNR of luma, dB", ms_ssim: "MS-SSIM, dB", ssimulacra2: "SSIMULACRA2",
-  butteraugli: "Butteraugli distance, 3-norm (smaller is better)" };
+  butteraugli: "Butteraugli distance, 3-norm (smaller is better)", cvvdp: "CVVDP, JOD" };
 const ours = name => name.startsWith("aecodec");
 const palette = ["#0072b2", "#009e73", "#cc79a7", "#8c6bd6", "#a6761d", "#56b4e9", "#b8a000", "#7f8c8d", "#e7298a", "#4d9221", "#6a51a3"];
 const colours = {};

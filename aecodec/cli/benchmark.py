@@ -52,7 +52,7 @@ class _Qualities(click.ParamType):
 @click.option(
     "--metrics",
     metavar="NAME,NAME",
-    help="Of psnr, psnr-y, ms-ssim, ssimulacra2 and butteraugli; default: all but psnr-y.",
+    help="Of psnr, psnr-y, ms-ssim, ssimulacra2, butteraugli, cvvdp; default: all but psnr-y and cvvdp.",
 )
 @click.option(
     "--qualities",

@@ -1,0 +1,186 @@
+"""Puts the tables of README and docs in their places, from the results in benchmarks/results: nobody copies numbers.
+
+    python benchmarks/tables.py [--check]
+
+A table stands between the lines `<!-- table: NAME RESULTS -->` and `<!-- end of table -->`; NAME is one of TABLES and
+RESULTS a folder below benchmarks/results. --check changes nothing and fails if a document is not up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "docs/benchmark.md", "benchmarks/results/*/README.md")
+PLACE = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+LABELS = {
+    "psnr_rgb": "PSNR",
+    "psnr_y": "PSNR (luma)",
+    "ms_ssim": "MS-SSIM",
+    "ssimulacra2": "SSIMULACRA2",
+    "butteraugli": "Butteraugli 3-norm",
+    "cvvdp": "CVVDP",
+}
+Results = dict[str, Any]
+
+
+def load(folder: str, name: str) -> Results:
+    found: Results = json.loads((ROOT / "benchmarks" / "results" / folder / f"{name}.json").read_text())
+    return found
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]) + "\n"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    return f"{value:+.{digits}f}"
+
+
+def mean(cell: Results) -> str:
+    """Mean over pictures and standard error, in percent."""
+    summary = cell["summary"]
+    if not summary:
+        return "none"
+    error = f" ± {summary['error']:.1f}" if summary["error"] is not None else ""
+    return signed(summary["mean"]) + error
+
+
+def rates(folder: str, kind: str, anchor: str) -> str:
+    """Codecs and metrics: BD-rates, means over pictures with standard errors, the best by SSIMULACRA2 first."""
+    results = load(folder, "results")
+    found, metrics = results["kinds"][kind]["bd_rates"][anchor], results["metrics"]
+    judge = "ssimulacra2" if "ssimulacra2" in metrics else metrics[0]
+    titles = {codec["name"]: codec["title"] for codec in results["codecs"]}
+
+    def place(name: str) -> float:
+        summary = found[judge][name]["summary"]
+        return float(summary["mean"]) if summary else float("inf")
+
+    rows = []
+    for name in sorted(found[judge], key=place):
+        cells = [mean(found[metric][name]) for metric in metrics]
+        ours = name.startswith("aecodec")
+        rows.append([f"**{cell}**" if ours else cell for cell in [titles[name], *cells]])
+    return markdown([f"against {titles[anchor]}", *(LABELS[metric] for metric in metrics)], rows)
+
+
+def details(folder: str, kind: str, anchor: str) -> str:
+    """Everything that stands behind a mean, for each codec and metric."""
+    results = load(folder, "results")
+    found = results["kinds"][kind]["bd_rates"][anchor]
+    titles = {codec["name"]: codec["title"] for codec in results["codecs"]}
+    rows = []
+    for metric in results["metrics"]:
+        for name, cell in found[metric].items():
+            summary = cell["summary"]
+            if not summary:
+                continue
+            curves = signed(cell["mean_curves"]) if cell["mean_curves"] is not None else cell["trouble"]
+            low, high = cell["low"], cell["high"]
+            if metric == "butteraugli" and low is not None:
+                low, high = -high, -low
+            overlap = f"{low:.1f} to {high:.1f}" if low is not None else "none"
+            worst, best = (f"{where} {signed(value)}" for where, value in (summary["worst"], summary["best"]))
+            pictures = f"{summary['pictures']} of {summary['total']}"
+            cells = [mean(cell), signed(summary["median"]), curves, overlap, worst, best, pictures]
+            rows.append([LABELS[metric], titles[name], *cells])
+    head = ["metric", "codec", "mean", "median", "mean curves", "overlap", "worst picture", "best picture", "pictures"]
+    return markdown(head, rows)
+
+
+def published(folder: str, kind: str) -> str:
+    """BD-rate of our mean curves against published ones, by PSNR."""
+    results = load(folder, "results")
+    ours = results["kinds"][kind]["against_published"]["psnr_rgb"]
+    titles = {codec["name"]: codec["title"] for codec in results["codecs"]}
+    known = dict.fromkeys(title for of_codec in ours.values() for title in of_codec)
+    rows = [[title, *(signed(of[title]) if title in of else "none" for of in ours.values())] for title in known]
+    return markdown(["published, not measured here", *(titles[name] for name in ours)], rows)
+
+
+def heldout(folder: str) -> str:
+    """The crops that training holds out, each file of results that heldout.py wrote."""
+    rows = []
+    for path in sorted((ROOT / "benchmarks" / "results" / folder).glob("heldout*.json")):
+        found = json.loads(path.read_text())
+        for anchor, of_anchor in found["bd_rates"].items():
+            title = found["anchors"][anchor].partition(":  ")[0].split(": ")[0]
+            cells = [mean({"summary": cell}) for cell in of_anchor.values()]
+            rows.append([found["model"], str(found["pictures"]), title, *cells])
+        metrics = list(of_anchor)
+    return markdown(["model", "pictures", "against", *(LABELS[metric] for metric in metrics)], rows)
+
+
+def speed(folder: str, anchor: str) -> str:
+    """Seconds of each codec and how many times as long as the anchor's they are."""
+    rows = load(folder, "speed")["rows"]
+    sizes = sorted({row["megapixels"] for row in rows})
+    by = {(row["codec"], row["megapixels"]): row for row in rows}
+    table = []
+    for name in dict.fromkeys(row["codec"] for row in rows):
+        cells = []
+        for way in ("encode_seconds", "decode_seconds"):
+            for size in sizes:
+                own, other = by[name, size][way], by[anchor, size][way]
+                cells.append(f"{own:.2g} s ({own / other:.2g})" if own < 10 else f"{own:.0f} s ({own / other:.2g})")
+        table.append([by[name, sizes[0]]["title"], f"{by[name, sizes[0]]['bpp']:.2f}", *cells])
+    head = [f"{way}, {size:g} MP" for way in ("encode", "decode") for size in sizes]
+    return markdown(["one thread; in brackets: times " + by[anchor, sizes[0]]["title"], "bpp", *head], table)
+
+
+def settings(folder: str) -> str:
+    codecs = load(folder, "results")["codecs"]
+    rows = [
+        [c["name"], c["title"], c["version"], c["settings"], ", ".join(f"{q:g}" for q in c["qualities"])]
+        for c in codecs
+    ]
+    return markdown(["name", "codec", "version", "settings", "qualities"], rows)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "rates": rates,
+    "details": details,
+    "published": published,
+    "heldout": heldout,
+    "speed": speed,
+    "settings": settings,
+}
+
+
+def filled(text: str) -> str:
+    """The document with its tables anew. NAME may have arguments: rates:kodak:avif."""
+
+    def table(match: re.Match[str]) -> str:
+        begin, name, folder, end = match.groups()
+        kind, *arguments = name.split(":")
+        return begin + TABLES[kind](folder, *arguments) + end
+
+    return PLACE.sub(table, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    for pattern in DOCUMENTS:
+        for path in sorted(ROOT.glob(pattern)):
+            before = path.read_text(encoding="utf-8")
+            after = filled(before)
+            if after != before:
+                if options.check:
+                    sys.exit(
+                        f"{path.relative_to(ROOT)}: tables are not those of the results; python benchmarks/tables.py"
+                    )
+                path.write_text(after, encoding="utf-8")
+                print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
