@@ -79,7 +79,7 @@ function scatterPlot() {
     text: shown.map(name => way === "encode" ? name : ""), textposition: "top center", textfont: { size: 11 }, cliponaxis: false,
     marker: { size: 11, color: shown.map(name => colours[name]), symbol: way === "encode" ? "circle" : "diamond-open", line: { width: 2 } },
     customdata: shown.map(name => titles[name]), hovertemplate: `%{customdata}<br>${way}: %{y:.3g} MP/s, %{x:.1f} % bytes<extra></extra>` }));
-  Plotly.react("scatter", traces, layout({ xaxis: { title: { text: `bytes against ${titles[anchor]} at equal ${labels[metric] || metric}, %` } },
+  Plotly.react("scatter", traces, layout({ xaxis: { title: { text: `bytes at equal ${labels[metric] || metric}, % against ${anchor}` } },
     yaxis: { title: { text: "megapixels per second, one thread" }, type: "log", dtick: 1 } }), options);
 }
 
@@ -167,7 +167,7 @@ function headline() {
   const gain = results.metrics.map(m => [m, found.bd_rates[anchor][m]?.aecodec?.summary]).filter(([, s]) => s);
   const count = `${found.photos.length} picture${found.photos.length === 1 ? "" : "s"}`;
   $("what").textContent = found.data_set || `${count}: ${kind}`;
-  $("lead").textContent = (gain.length ? `Against ${titles[anchor]}, ${titles.aecodec} needs ` + gain.map(([m, s]) => `${Math.abs(s.mean).toFixed(0)} % ${s.mean < 0 ? "fewer" : "more"} bytes at equal ${labels[m] || m}`).join(", ") + ". " : "") +
+  $("lead").textContent = (gain.length ? `${titles.aecodec} against ${titles[anchor]}, bytes at equal quality: ` + gain.map(([m, s]) => `${percent(s.mean, 0)} % by ${labels[m] || m}`).join(", ") + ". " : "") +
     `${results.codecs.length} codecs, ${results.measurements} files, each encoded, decoded to 8 bits and compared; made ${results.created} by aecodec ${results.versions.aecodec}.`;
 }
 function refresh() {
