@@ -3,12 +3,12 @@
     python benchmarks/heldout.py PHOTOS [--model NAME_OR_FILE] [--effort N] [--kind photographs] [--json OUT.json]
 
 PHOTOS is the folder with the tar files of the training photographs; which crops count is in heldout.json, with the
-SHA-256 of their pixels. Everything goes through the bytes of files. What was measured once is kept in the cache of
-`aecodec benchmark`, so a model costs about three minutes of one core once its anchors are there. BD-rates are means
-over pictures with standard errors, negative where the model needs fewer bytes; kinds of content are never averaged
-together. Two models are compared most sharply with each other: --codecs aecodec:aec1-11@1. The score is 100 times the
-mean of ln J, J = bpp + lambda * 255^2 * MSE, with the lambda that aec1 was trained for at each quality (one point is
-1 % of J, lower is better).
+SHA-256 of their pixels. --kind screens and drawings are those of benchmarks/pictures. Everything goes through the bytes
+of files. What was measured once is kept in the cache of `aecodec benchmark`, so a model costs about three minutes of
+one core once its anchors are there. BD-rates are means over pictures with standard errors, negative where the model
+needs fewer bytes; kinds of content are never averaged together. Two models are compared most sharply with each other:
+--codecs aecodec:aec1-11@1. The score is 100 times the mean of ln J, J = bpp + lambda * 255^2 * MSE, with the lambda
+that aec1 was trained for at each quality (one point is 1 % of J, lower is better).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from aecodec.benchmark import codecs, curves, metrics
 from aecodec.benchmark.measure import Measurement, Photo, cache_folder, find_photos, measure
 
 MANIFEST = Path(__file__).with_suffix(".json")
+PICTURES = Path(__file__).with_name("pictures")
 QUALITIES = (10, 25, 40, 55, 70, 85)
 ANCHORS = ("jpeg", "avif", "avif-444-psnr")
 SIDE = 512  # pixels of a crop
@@ -70,7 +71,10 @@ def write_manifest(photos: Path) -> None:
 
 
 def crops(photos: Path, kind: str) -> list[Photo]:
-    """The crops of one kind as PNG files in the cache. Exits where the pictures are not those of the manifest."""
+    """The crops of one kind as PNG files in the cache, or all of a folder of PICTURES. Exits where the pictures are not
+    those of the manifest."""
+    if (PICTURES / kind).is_dir():
+        return find_photos([PICTURES / kind])[0]
     folder = cache_folder() / "heldout"
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [crop for crop in json.loads(MANIFEST.read_text()) if crop["kind"] == kind]
@@ -105,7 +109,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of the tar files")
     parser.add_argument("--model", help="a released model or a weights file; default: the default model")
     parser.add_argument("--effort", type=int, help="of the search; default: the encoder's")
-    parser.add_argument("--kind", default="photographs", help="of content, as in the manifest")
+    parser.add_argument("--kind", default="photographs", help="photographs, screens or drawings")
     parser.add_argument("--pictures", type=int, help="only so many, evenly spread: standard errors say what that costs")
     parser.add_argument("--codecs", default=",".join(ANCHORS), help="to compare with")
     parser.add_argument("--metrics", help="of psnr, psnr-y, ms-ssim, ssimulacra2, butteraugli; default: all but psnr-y")
