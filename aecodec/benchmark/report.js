@@ -9,7 +9,10 @@ const ours = name => name.startsWith("aecodec");
 const palette = ["#0072b2", "#009e73", "#cc79a7", "#8c6bd6", "#a6761d", "#56b4e9", "#b8a000", "#7f8c8d", "#e7298a", "#4d9221", "#6a51a3"];
 const colours = {};
 for (const c of results.codecs) colours[c.name] = ours(c.name) ? "#e06100" : palette[Object.keys(colours).length % palette.length];
-const percent = (v, digits = 1) => (v > 0 ? "+" : v < 0 ? "\u2212" : "") + Math.abs(v).toFixed(digits);
+const percent = (v, digits = 1) => {
+  const shown = Math.abs(v).toFixed(digits);
+  return (+shown === 0 ? "" : v > 0 ? "+" : "\u2212") + shown;
+};
 let kind, anchor, metric, found;
 
 function node(name, attributes = {}, ...children) {
@@ -100,6 +103,7 @@ function picture() {
   }
   slide();
   const scale = +$("scale").value;
+  $("crops").classList.toggle("large", scale > 1);
   $("crops").replaceChildren(...comparison.crops.map(c => {
     const image = node("img", { src: c.data, alt: c.title });
     image.onload = () => { image.style.width = image.naturalWidth * scale + "px"; };
@@ -108,7 +112,9 @@ function picture() {
 }
 function caption(c) {
   const scores = Object.entries(c.scores).filter(([, v]) => v != null).map(([m, v]) => `${labels[m]} ${v.toFixed(1)}`);
-  return [c.title, c.bytes == null ? "" : `${c.bytes.toLocaleString("en")} bytes`, ...scores].filter(Boolean).join(", ");
+  const target = comparison.crops.find(other => other.name === results.anchors[0])?.bytes;
+  const unequal = target && c.bytes && Math.abs(c.bytes / target - 1) > 0.1 ? " (no nearer size)" : "";
+  return [c.title, c.bytes == null ? "" : `${c.bytes.toLocaleString("en")} bytes${unequal}`, ...scores].filter(Boolean).join(", ");
 }
 function slide() {
   const scale = +$("scale").value;
