@@ -160,7 +160,7 @@ def filled(text: str) -> str:
     def table(match: re.Match[str]) -> str:
         begin, name, folder, end = match.groups()
         kind, *arguments = name.split(":")
-        return begin + TABLES[kind](folder, *arguments) + end
+        return f"{begin}\n{TABLES[kind](folder, *arguments)}\n{end}"
 
     return PLACE.sub(table, text)
 
