@@ -90,10 +90,10 @@ def test_one_bad_file_does_not_stop_the_others(run: Run, folder: Path) -> None:
     result = run("compress", folder / "broken.png", folder / "missing.png", folder / "a.png", "-o", folder / "out")
     assert result.exit_code == 1
     complaints = result.stderr.splitlines()
-    assert len(complaints) == 2
+    assert len(complaints) == 3
     assert "broken.png" in complaints[0]
     assert "missing.png: No such file" in complaints[1]
-    assert re.fullmatch(r"1 picture, .* -> .*, .* s; 2 files failed", result.stdout.splitlines()[-1])
+    assert complaints[2] == "2 of 3 failed"
     assert names(folder / "out") == {"a.aec"}
 
 
@@ -265,7 +265,7 @@ def test_summaries_tell_what_all_together_were(run: Run, folder: Path) -> None:
     quiet = run("compress", folder / "a.png", folder / "b.jpg", "--quiet")
     assert quiet.stdout == ""
     assert "b.aec exists" in quiet.stderr
-    assert "1 of 2 files failed" in quiet.stderr
+    assert "1 of 2 failed" in quiet.stderr
 
 
 def test_a_dry_run_says_what_would_be_written_and_writes_nothing(run: Run, folder: Path) -> None:

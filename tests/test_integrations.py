@@ -35,11 +35,11 @@ def test_imageio_reads_and_writes_through_pillow(codec: Codec, photo: np.ndarray
 
 @pytest.mark.parametrize("shape", [(96, 144, 3), (1, 96, 144, 3), (96, 144), (1, 1, 96, 144), (96, 144, 1)])
 def test_numcodecs_codes_chunks_of_image_arrays(codec: Codec, photo: np.ndarray, shape: tuple[int, ...]) -> None:
-    from aecodec.plugins.numcodecs import Aec
+    from aecodec.plugins.numcodecs import Aecodec
 
-    numcodecs.register_codec(Aec)  # an installed aecodec has an entry point for it
+    numcodecs.register_codec(Aecodec)  # an installed aecodec has an entry point for it
     chunk = (photo if shape[-1] == 3 else photo[:, :, 0]).reshape(shape)
-    coder = numcodecs.get_codec({"id": "aec", "quality": 80})
+    coder = numcodecs.get_codec({"id": "aecodec", "quality": 80})
     assert coder == numcodecs.get_codec(coder.get_config())
     data = coder.encode(chunk)
     expected = np.asarray(codec.decompress(codec.compress(chunk.reshape(96, 144, -1), 80)))
@@ -50,8 +50,26 @@ def test_numcodecs_codes_chunks_of_image_arrays(codec: Codec, photo: np.ndarray,
 
 
 def test_chunks_that_are_no_single_picture_are_refused(photo: np.ndarray) -> None:
-    from aecodec.plugins.numcodecs import Aec
+    from aecodec.plugins.numcodecs import Aecodec
 
     for chunk in (photo.ravel(), np.stack([photo, photo]), photo.astype(np.float32)):
         with pytest.raises(AecodecError):
-            Aec().encode(chunk)
+            Aecodec().encode(chunk)
+
+
+def test_zarr_3_writes_and_reads_chunks(codec: Codec, photo: np.ndarray) -> None:
+    zarr = pytest.importorskip("zarr", "3.0")
+    from aecodec.plugins.zarr import Aecodec
+
+    zarr.registry.register_codec("aecodec", Aecodec)  # an installed aecodec has an entry point for it
+    stored = zarr.storage.MemoryStore()
+    pictures = np.stack([photo, photo[::-1]])
+    array = zarr.create_array(
+        stored, shape=pictures.shape, chunks=(1, *photo.shape), dtype="uint8", serializer=Aecodec(80), compressors=None
+    )
+    array[:] = pictures
+    again = zarr.open_array(stored, mode="r")[:]
+    for decoded, picture in zip(again, pictures, strict=True):
+        expected = np.asarray(codec.decompress(codec.compress(np.ascontiguousarray(picture), 80)))
+        np.testing.assert_array_equal(decoded, expected)
+    assert Aecodec.from_dict(Aecodec(80).to_dict()) == Aecodec(80)

@@ -208,10 +208,10 @@ def _run(
                     said += f"  model {codec.model.name} on {codec.device}"
             if not quiet:
                 progress.line(said, err=quiet_output)
-    if len(jobs) > 1 and not quiet and not as_json and codec is not None:
+    if totals.files > 1 and not quiet and not as_json:
         click.echo(totals.summary(time.monotonic() - begun), err=quiet_output)
-    elif totals.failed and len(jobs) > 1:
-        click.echo(f"{totals.failed} of {output.count(len(jobs), 'file')} failed", err=True)
+    if totals.failed and len(jobs) > 1:
+        click.echo(f"{totals.failed} of {len(jobs)} failed", err=True)
     if totals.failed:
         raise SystemExit(1)
 
@@ -232,8 +232,7 @@ class _Totals:
 
     def summary(self, seconds: float) -> str:
         """Of all together, in one line."""
-        done = f"{output.count(self.files, 'picture')}, {output.amounts(self.before, self.after)}, {seconds:.1f} s"
-        return done + (f"; {output.count(self.failed, 'file')} failed" if self.failed else "")
+        return f"{output.count(self.files, 'picture')}, {output.amounts(self.before, self.after)}, {seconds:.1f} s"
 
 
 def _line(job: Job, facts: dict[str, Any], seconds: float) -> str:

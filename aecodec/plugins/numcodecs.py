@@ -1,4 +1,4 @@
-"""Chunks of image arrays as .aec files, for Zarr: `numcodecs.get_codec({"id": "aec", "quality": 60})`. Lossy."""
+"""Chunks of image arrays as .aec files, for Zarr: `numcodecs.get_codec({"id": "aecodec", "quality": 60})`. Lossy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from aecodec.errors import AecodecError
 from aecodec.options import EncodeOptions
 
 
-class Aec(Codec):
+class Aecodec(Codec):
     """One picture per chunk, with the default model: uint8 of shape (..., H, W, 3), (..., H, W, 4) or (..., H, W),
     where only the last dimensions are longer than 1.
 
     quality: 1..100, 50 if nothing else is asked for. options: as of `aecodec.compress`.
     """
 
-    codec_id = "aec"
+    codec_id = "aecodec"  # "aec" would be taken for CCSDS 121.0, Adaptive Entropy Coding
 
     def __init__(self, quality: float | None = None, **options: Any):
         self._config = {"quality": quality, **options} if quality is not None else options
@@ -30,7 +30,7 @@ class Aec(Codec):
         return {"id": self.codec_id, **self._config}
 
     def __repr__(self) -> str:
-        return f"Aec({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
+        return f"Aecodec({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
 
     def encode(self, buf: Any) -> bytes:
         array = ensure_ndarray(buf)
