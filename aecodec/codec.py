@@ -159,10 +159,6 @@ class Codec:
             picture = turned_upright(picture) if upright else picture
             return picture.samples if as_array else to_image(picture)
 
-    def decompress_array(self, data: Encoded, region: Region | None = None) -> Samples:
-        """The samples alone: `decompress` with `as_array`."""
-        return self.decompress(data, region, as_array=True)
-
     def decompress_batch(
         self, files: Sequence[Encoded], *, as_array: bool = False, errors: Errors = "raise", done: Done | None = None
     ) -> list[Any]:

@@ -201,3 +201,15 @@ def test_hidden_colours_cost_nothing_and_leave_no_rims(codec: Codec) -> None:
     decoded = np.asarray(codec.decompress(files["noise"]))
     seen = strange.disc("own")[..., 3] > 0
     assert np.abs(decoded[seen][:, :3].astype(int) - strange.disc("own")[seen][:, :3]).mean() < 12
+
+
+def test_eight_bits_of_more_are_dithered_on_request(run: Run, codec: Codec, tmp_path: Path) -> None:
+    sky = np.linspace(20_000, 24_000, 128 * 128).reshape(128, 128).astype(np.uint16)
+    (tmp_path / "sky.aec").write_bytes(codec.compress(np.dstack([sky] * 3), 95))
+    steps = []
+    for words in ([], ["--dither"]):
+        result = run("decompress", tmp_path / "sky.aec", "-o", tmp_path / "sky.webp", "-f", *words)
+        assert "16 bits a sample, of which 8 are" in result.stderr
+        shown = np.asarray(Image.open(tmp_path / "sky.webp"))[..., 0].astype(int)
+        steps.append(np.count_nonzero(np.diff(shown)))
+    assert steps[1] > steps[0]

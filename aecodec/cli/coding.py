@@ -100,9 +100,15 @@ def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
 @click.option("--region", type=Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
 @click.option("--upright", is_flag=True, help="Turn pictures as their EXIF says, for viewers that ignore it.")
 @click.option("--salvage", is_flag=True, help="Of a damaged file, write what is intact and say what is lost (exit 1).")
+@click.option("--dither", is_flag=True, help="Where 8 bits of more are written, noise of a level instead of bands.")
 @FILE_OPTIONS
 def decompress(
-    archives: Sequence[Path], region: tuple[int, int, int, int] | None, upright: bool, salvage: bool, **options: Any
+    archives: Sequence[Path],
+    region: tuple[int, int, int, int] | None,
+    upright: bool,
+    salvage: bool,
+    dither: bool,
+    **options: Any,
 ) -> None:
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import picture
@@ -115,7 +121,7 @@ def decompress(
             image, damage = codec.salvage(data, region, upright=upright)
         else:
             image, damage = codec.decompress(data, region, upright=upright), []
-        after = _write(job, lambda file: picture.save(image, file, suffix))
+        after = _write(job, lambda file: picture.save(image, file, suffix, dither))
         if damage:
             raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
         return {"bytes_in": len(data), "bytes_out": after, **header_facts(data)}

@@ -87,11 +87,12 @@ def format_of(suffix: str) -> str:
     return kind
 
 
-def save(image: Image.Image, file: BinaryIO, suffix: str) -> None:
+def save(image: Image.Image, file: BinaryIO, suffix: str, dither: bool = False) -> None:
     """Writes an image in the format of a file name's suffix, with its metadata where the format can hold them.
 
     A PictureWarning names, in one line, what is left out. PNG and TIFF are written with 16 bits where there are more
-    than 8. Raises AecodecError if the format cannot hold the picture, or is not one that is written.
+    than 8, other formats with 8. dither: with noise of one level then, instead of bands.
+    Raises AecodecError if the format cannot hold the picture, or is not one that is written.
     """
     kind = format_of(suffix)
     chunks: dict[str, bytes] = dict(image.info.get(CHUNKS, {}))
@@ -117,6 +118,9 @@ def save(image: Image.Image, file: BinaryIO, suffix: str) -> None:
     samples = image.info.get(DEEP)
     if samples is not None and (kind not in ("PNG", "TIFF") or samples.shape[:2] != image.size[::-1]):
         left_out.append(f"{image.info[DEPTH]} bits a sample, of which 8 are")
+        if dither and samples.shape[:2] == image.size[::-1]:
+            shown = Image.fromarray(eight_bits(samples, image.info[DEPTH], dither=True)).convert(image.mode)
+            image = _with_info(shown, image)
         samples = None
     if kind in LOSSY:
         left_out.append(f"what {LOSSY[kind]} loses, coded again")

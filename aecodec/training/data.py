@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from aecodec.errors import AecodecError
 from aecodec.families.aec1.config import BLOCK, STRIDE
 from aecodec.families.layouts import network_input, shuffle, unshuffle
+from aecodec.picture.door import foreign, open_image
 
 TILE = 512  # pictures are cut into whole tiles of this size, so that the data set is one tensor
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
@@ -50,9 +49,9 @@ def load_tiles(sources: Sequence[str | Path]) -> tuple[Tensor, Tensor, int]:
     for source in sources:
         for name, data in _pictures(Path(source)):
             try:
-                with Image.open(io.BytesIO(data)) as image:
+                with foreign(), open_image(data) as image:
                     pixels = np.asarray(image.convert("RGB"))
-            except (OSError, ValueError):
+            except (AecodecError, OSError):
                 skipped += 1
                 continue
             rows, columns = pixels.shape[0] // TILE, pixels.shape[1] // TILE
