@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from aecodec import tiling
+from aecodec.container import MAX_TILE_PIXELS
+from aecodec.errors import LimitError
 from aecodec.families.base import Family, Latents
 from aecodec.picture import Picture, Samples
 from aecodec.picture.padding import pad
@@ -69,6 +71,18 @@ def kept(analyses: Sequence[list[Analysed]]) -> list[Analysis]:
 def pixels_of(pictures: Sequence[Picture], tiles: Sequence[tuple[int, int, Box]]) -> Samples:
     """(B, H, W, 3) of tiles of equal size, see `Analysed.tiles`."""
     return np.stack([_padded(pictures[p], box) for p, _, box in tiles])
+
+
+def side_of_tiles(family: Family, picture: Picture, wanted: int | None) -> int:
+    """Of the tiles of a picture, in pixels; 0 if it is one. wanted: see `EncodeOptions.tile`.
+
+    Raises LimitError if the picture is too large for one tile.
+    """
+    size = padded_size(family, picture)
+    side = tiling.side_of_tiles(size, wanted)
+    if not side and size[0] * size[1] > MAX_TILE_PIXELS:
+        raise LimitError(f"{picture.width}x{picture.height} pixels are too many for one tile")
+    return side
 
 
 def padded_size(family: Family, picture: Picture) -> Size:

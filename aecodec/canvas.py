@@ -14,6 +14,7 @@ from aecodec.families.base import Mosaic, State
 from aecodec.models import Model
 from aecodec.picture import Picture, Samples, alpha_of, depth_of, picture_of
 from aecodec.picture.padding import grey_of
+from aecodec.pipeline import batches, in_parallel
 from aecodec.tiling import Box, Size
 
 Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
@@ -155,7 +156,17 @@ class Canvas:
         ]
 
 
-def decode(tasks: Sequence[Task]) -> None:
+def pictures(canvases: Sequence[Canvas]) -> list[Picture]:
+    """What is wanted of all files. Tiles go through in rows, so that only those of a few rows are ever held."""
+    for row in range(max((len(one.rows) for one in canvases), default=0)):
+        active = [one for one in canvases if row < len(one.rows)]
+        in_parallel(batches(_decode, [task for one in active for task in one.advance(row)], lambda task: task.kind))
+        for job in batches(_synthesise, [view for one in active for view in one.views(row)], lambda view: view.kind):
+            job.run()  # workers would gain nothing and take more memory
+    return [one.picture() for one in canvases]
+
+
+def _decode(tasks: Sequence[Task]) -> None:
     """Finds the states of tiles of equal kind."""
     canvas = tasks[0].canvas
     payloads = [task.canvas.file.tiles[task.number] for task in tasks]
@@ -164,7 +175,7 @@ def decode(tasks: Sequence[Task]) -> None:
         task.canvas.states[task.number] = state
 
 
-def synthesise(views: Sequence[View]) -> None:
+def _synthesise(views: Sequence[View]) -> None:
     """Makes the pixels of views of equal kind, and puts them where they belong."""
     canvas, _, window, inner = views[0]
     mosaics = [view.mosaic() for view in views]

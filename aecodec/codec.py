@@ -7,27 +7,25 @@ decoding   container -> family: states of tiles, pixels of windows -> canvas -> 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
 from PIL import Image
 
-from aecodec import canvas, container, inputs, models, patches, rate, tiling
-from aecodec.analysis import STRIP_TILES, Analysis, analyses, kept, padded_size, pixels_of
+from aecodec import canvas, container, inputs, models, rate, tiling
+from aecodec.analysis import STRIP_TILES, Analysis, analyses, kept, padded_size, pixels_of, side_of_tiles
 from aecodec.canvas import Canvas, Region
 from aecodec.container import DEFAULT_PIXEL_LIMIT, File, Header
-from aecodec.errors import AecodecError, FormatError, LimitError
+from aecodec.errors import AecodecError
 from aecodec.many import Done, Errors, Many
 from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import EncodeOptions
+from aecodec.patching import patched
 from aecodec.picture import Picture, Samples, chunks_of, load, to_image
 from aecodec.picture.turning import turned_upright
-from aecodec.pipeline import Job, batches, in_parallel, session
-from aecodec.tiling import Box
+from aecodec.pipeline import Job, in_parallel, session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -114,19 +112,20 @@ class Codec:
             return Many(read, lambda p: p.width * p.height, chosen.__getitem__, work, errors, done).run(images)
 
     def encode(self, images: Sequence[Given], options: EncodeOptions) -> list[bytes]:
-        """What `compress` does, for options that are made already, with several pictures at once."""
+        """`compress` of several pictures at once, for options that are made already."""
         with session(self.threads):
             return self._encode(in_parallel([Job(1, partial(self._load, image)) for image in images]), options)
 
     def _load(self, image: Given) -> Picture:
-        return load(inputs.picture(image), self.pixel_limit)
+        picture = load(inputs.picture(image), self.pixel_limit)
+        container.check_limit(picture.width, picture.height, self.pixel_limit)  # of arrays and images, too
+        return picture
 
     def _encode(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[bytes]:
         if options.needs_search:
             return [self._meet(picture, options) for picture in pictures]
-        quality = options.first_quality
-        files = self._write(pictures, self._analyses(pictures, options), quality, options)
-        return [self._patched(*each, quality, options) for each in zip(pictures, files, strict=True)]
+        files = self._write(pictures, self._analyses(pictures, options), options.first_quality, options)
+        return [self._patched(*each, options) for each in zip(pictures, files, strict=True)]
 
     @overload
     def decompress(
@@ -193,7 +192,8 @@ class Codec:
         latents = kept(in_parallel(self._analyses([picture], options)))
 
         def encode(quality: int) -> bytes:
-            return self._patched(picture, self._write([picture], latents, quality, options)[0], quality, options)
+            (file,) = self._write([picture], latents, quality, options)
+            return self._patched(picture, file, options)
 
         def fidelity(data: bytes) -> float:
             (decoded,) = self._read([container.read(data, self.pixel_limit)])
@@ -201,67 +201,22 @@ class Codec:
 
         return rate.choose(options, picture.width * picture.height, encode, fidelity)
 
-    def _patched(self, picture: Picture, data: bytes, quality: int, options: EncodeOptions) -> bytes:
-        """The file, or one in which blocks that look drawn are coded without loss, if it is the better one: by what a
-        bit is worth at this quality."""
-        if picture.depth != 8:
-            return data
-        flat, hard = patches.drawn(picture.colour)
-        if not hard.any():
-            return data
-        (decoded,) = self._read([container.read(data, self.pixel_limit)])
-        errors = patches.squared_errors(picture.colour, decoded.colour)
-        tiles = tiling.tiles(padded_size(self.model.family, picture), self._side(picture, options))
-        worth = 8 * patches.worth_of_a_bit(quality)  # of a byte
-        best, most = data, 0.0
-        for mask in patches.choices(picture.colour, flat, hard, errors, worth, tiles):
-            chunk = patches.pack(patches.patches_of(picture.colour, mask, tiles))
-            gain = float(errors[mask].sum())
-            if gain - worth * (len(chunk) - len(data)) > most:  # whatever the rest takes
-                other = self._with_patches(picture, data, mask, chunk, tiles, quality, options)
-                if gain - worth * (len(other) - len(data)) > most:
-                    best, most = other, gain - worth * (len(other) - len(data))
-        return best
+    def _patched(self, picture: Picture, file: File, options: EncodeOptions) -> bytes:
+        """The bytes of the file, with what looks drawn coded without loss where that is better."""
+        tiles = tiling.tiles(padded_size(self.model.family, picture), file.header.tile)
 
-    def _with_patches(
-        self,
-        picture: Picture,
-        data: bytes,
-        mask: patches.Mask,
-        chunk: bytes,
-        tiles: Sequence[Box],
-        quality: int,
-        options: EncodeOptions,
-    ) -> bytes:
-        """The file of a picture of which these blocks are coded without loss. data: the file without."""
-        if mask.all() and (whole := self._without_network(picture, data, chunk)) is not None:
-            return whole
-        rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
-        (smooth,) = self._write([rest], self._analyses([rest], options), quality, options)
-        file = container.read(smooth, self.pixel_limit)
-        return container.write(replace(file, chunks={**file.chunks, container.PATCHES: chunk}))
+        def write(rest: Picture) -> File:
+            return self._write([rest], self._analyses([rest], options), file.header.quality, options)[0]
 
-    def _without_network(self, picture: Picture, data: bytes, chunk: bytes) -> bytes | None:
-        """The file in which patches cover all, so that it does not matter what the network makes of empty payloads;
-        None if the family has no meaning for these."""
-        file = container.read(data, self.pixel_limit)
-        chunks = {**file.chunks, container.PATCHES: chunk}
-        other = replace(file, chunks=chunks, tiles=[b""] * len(file.tiles))
-        try:
-            (shown,) = self._read([other])
-        except FormatError:
-            return None
-        return container.write(other) if np.array_equal(shown.colour, picture.colour) else None
+        return patched(picture, file, tiles, write, lambda file: self._read([file])[0])
 
     def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Analysis]:
-        for picture in pictures:
-            container.check_limit(picture.width, picture.height, self.pixel_limit)
-        sides = [self._side(picture, options) for picture in pictures]
+        sides = [side_of_tiles(self.model.family, picture, options.tile) for picture in pictures]
         return analyses(self.model.family, pictures, sides, self.strip_tiles)
 
     def _write(
         self, pictures: Sequence[Picture], latents: Sequence[Analysis], quality: int, options: EncodeOptions
-    ) -> list[bytes]:
+    ) -> list[File]:
         """Files of what `_analyses` returns, at a quality in hundredths."""
         family = self.model.family
         headers = [self._header(picture, quality, options) for picture in pictures]
@@ -275,19 +230,11 @@ class Codec:
 
         in_parallel([Job(job.size, partial(encode, job)) for job in latents], family.encoders(options))
         files = zip(headers, pictures, payloads, strict=True)
-        return [container.write(File(header, chunks_of(picture), payload)) for header, picture, payload in files]
+        return [File(header, chunks_of(picture), payload) for header, picture, payload in files]
 
     def _read(self, files: Sequence[File], region: Region | None = None) -> list[Picture]:
-        """Pictures, or regions of them. Tiles go through in rows, so that only those of a few rows are ever held."""
-        parts = [Canvas(file, self._model_of(file.header), region) for file in files]
-        for row in range(max((len(part.rows) for part in parts), default=0)):
-            active = [part for part in parts if row < len(part.rows)]
-            missing = [task for part in active for task in part.advance(row)]
-            in_parallel(batches(canvas.decode, missing, lambda task: task.kind))
-            views = [view for part in active for view in part.views(row)]
-            for job in batches(canvas.synthesise, views, lambda view: view.kind):
-                job.run()  # workers would gain nothing and take more memory
-        return [part.picture() for part in parts]
+        """Pictures, or regions of them."""
+        return canvas.pictures([Canvas(file, self._model_of(file.header), region) for file in files])
 
     def _model_of(self, header: Header) -> Model:
         if header.model_id == self.model.id:
@@ -296,12 +243,5 @@ class Codec:
 
     def _header(self, picture: Picture, quality: int, options: EncodeOptions) -> Header:
         channels = (1 if picture.colour.ndim == 2 else 3) + (picture.alpha is not None)
-        return Header(picture.width, picture.height, channels, self.model.id, quality, self._side(picture, options))
-
-    def _side(self, picture: Picture, options: EncodeOptions) -> int:
-        """Of the tiles of a picture, in pixels; 0 if it is one."""
-        size = padded_size(self.model.family, picture)
-        side = tiling.side_of_tiles(size, options.tile)
-        if not side and size[0] * size[1] > container.MAX_TILE_PIXELS:
-            raise LimitError(f"{picture.width}x{picture.height} pixels are too many for one tile")
-        return side
+        side = side_of_tiles(self.model.family, picture, options.tile)
+        return Header(picture.width, picture.height, channels, self.model.id, quality, side)

@@ -14,7 +14,7 @@ LAYERS = (
     ("cli",),
     ("archive", "benchmark", "plugins", "training"),
     ("codec",),
-    ("analysis", "canvas", "facts", "many", "rate"),
+    ("analysis", "canvas", "facts", "many", "patching", "rate"),
     ("inputs", "models", "patches"),
     ("families",),
     ("exact", "options", "picture", "pipeline"),
