@@ -64,7 +64,7 @@ def test_the_quality_may_be_raised_to_keep_a_floor(codec: Codec, photo: np.ndarr
     assert len(codec.compress(photo, size=sizes[1] + 30, min_psnr=23)) == len(raised)
 
 
-def test_wishes_that_cannot_be_granted_say_what_can(codec: Codec, photo: np.ndarray, sizes: dict[int, int]) -> None:
+def test_targets_that_cannot_be_met_say_what_can(codec: Codec, photo: np.ndarray, sizes: dict[int, int]) -> None:
     with pytest.raises(AecodecError, match=f"{sizes[1]} at quality 1"):
         codec.compress(photo, size=sizes[1] - 1)
     with pytest.raises(AecodecError, match="dB at quality 100"):
@@ -122,9 +122,9 @@ def test_contradictions_are_refused(codec: Codec, photo: np.ndarray) -> None:
         codec.compress(photo, bpp=1, psnr=30)
     with pytest.raises(AecodecError, match="quality and size contradict"):
         codec.compress(photo, 50, size=1000)
-    for wish in ({"bpp": 0.0}, {"size": -5}, {"psnr": math.nan}, {"min_psnr": math.inf}):
-        with pytest.raises(AecodecError, match=next(iter(wish))):
-            codec.compress(photo, **wish)
+    for target in ({"bpp": 0.0}, {"size": -5}, {"psnr": math.nan}, {"min_psnr": math.inf}):
+        with pytest.raises(AecodecError, match=next(iter(target))):
+            codec.compress(photo, **target)
 
 
 def test_psnr_is_that_of_all_samples(photo: np.ndarray) -> None:

@@ -59,7 +59,7 @@ def test_commands(run: Run, toy: Codec, pictures: Path, tmp_path: Path) -> None:
 
 def test_archives(toy_weights: Path, pictures: Path, tmp_path: Path) -> None:
     options = {"device": "cpu", "model": toy_weights}
-    report = archive.create(pictures, tmp_path / "arc", 80, workers=1, **options)
+    report = archive.create(pictures, tmp_path / "arc", 80, min_psnr=None, workers=1, **options)
     assert (report.counts["picture"], report.counts["other"]) == (3, 1)
     assert not archive.verify(tmp_path / "arc", deep=True, source=pictures, **options).problems
     assert not archive.extract(tmp_path / "arc", tmp_path / "out", **options).problems
