@@ -103,7 +103,7 @@ def decompress(
     >>> aecodec.decompress(data, region=(0, 0, 16, 8), as_array=True).shape
     (8, 16)
     """
-    return _default_codec().decompress(data, region, as_array=as_array, upright=upright)  # type: ignore[call-overload]
+    return _default_decoder().decompress(data, region, as_array=as_array, upright=upright)  # type: ignore[call-overload]
 
 
 def info(data: Encoded) -> Info:
@@ -130,6 +130,13 @@ def _default_codec() -> Codec:
     from aecodec.codec import Codec
 
     return Codec()
+
+
+@lru_cache(maxsize=1)
+def _default_decoder() -> Codec:
+    from aecodec.native import decoder
+
+    return decoder()
 
 
 def __getattr__(name: str) -> Any:

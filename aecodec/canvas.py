@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aecodec import container, patches, tiling
-from aecodec.container import File
+from aecodec.container import File, Header
 from aecodec.errors import AecodecError, FormatError
 from aecodec.families.base import Mosaic, State
 from aecodec.models import Model
@@ -59,6 +59,16 @@ class View(NamedTuple):
         self.canvas.paste(self.box, pixels[self.box.within(self.inner).slices])
 
 
+def area_of(header: Header, region: Region | None) -> Box:
+    """The wanted part of a picture. Raises AecodecError if the region is not inside it."""
+    x, y, width, height = region or (0, 0, header.width, header.height)
+    if min(x, y) < 0 or min(width, height) < 1 or x + width > header.width or y + height > header.height:
+        raise AecodecError(
+            f"region {x},{y},{width},{height} (x, y, width, height) is not inside {header.width}x{header.height}"
+        )
+    return Box(y, y + height, x, x + width)
+
+
 class Canvas:
     """A file, and the part of its picture that is wanted.
 
@@ -72,12 +82,7 @@ class Canvas:
     def __init__(self, file: File, model: Model, region: Region | None):
         self.file, self.family = file, model.family
         header = file.header
-        x, y, width, height = region or (0, 0, header.width, header.height)
-        if min(x, y) < 0 or min(width, height) < 1 or x + width > header.width or y + height > header.height:
-            raise AecodecError(
-                f"region {x},{y},{width},{height} (x, y, width, height) is not inside {header.width}x{header.height}"
-            )
-        self.area = Box(y, y + height, x, x + width)
+        self.area = area_of(header, region)
         self.depth = depth_of(file.chunks)
         self.key = (header.quality, model.id, self.depth)
         self.padded = tiling.padded((header.height, header.width), self.family.geometry.padding)
@@ -85,7 +90,7 @@ class Canvas:
         boxes = [box for tile in self.tiles if (box := tile.overlap(self.area))]
         self.rows = [[boxes[number] for number in row] for row in tiling.rows(boxes)]
         self.states: dict[int, State] = {}
-        shape = (height, width, 3)[: 3 if header.channels > 2 else 2]
+        shape = (*self.area.size, 3)[: 3 if header.channels > 2 else 2]
         self._colour: Samples = np.empty(shape, np.uint8 if self.depth == 8 else np.uint16)
 
     def advance(self, row: int) -> list[Task]:

@@ -20,9 +20,9 @@ pytest.importorskip("hatchling")
 def built(tmp_path_factory: pytest.TempPathFactory, small_weights: Path) -> Path:
     """A folder with the wheel and the source distribution of this checkout, plus a small weights file."""
     source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in ("aecodec", "docs", "tests"):
+    for name in ("aecodec", "native", "docs", "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
+    for name in ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "hatch_build.py"):
         shutil.copy(ROOT / name, source)
     (source / "weights").mkdir()
     shutil.copy(small_weights, source / "weights")

@@ -95,7 +95,7 @@ class Item:
 class Archive(Mapping[str, Item]):
     """An archive, opened for reading: a mapping from the names of the source files.
 
-    path: a folder of shards or one shard, local or a URL of fsspec. device, model: as of `Codec`, which is loaded when
+    path: a folder of shards or one shard, local or a URL of fsspec. device, model: as of `native.decoder`; loaded when
     the first picture is decoded. salvage: take out of damaged shards what is whole. Several threads and processes may
     read at the same time; no file is kept open.
 
@@ -221,10 +221,9 @@ class Archive(Mapping[str, Item]):
 
     @cached_property
     def codec(self) -> Codec:
-        from aecodec.codec import Codec
+        from aecodec.native import decoder
 
-        device, model = self._codec_options
-        return Codec(device, model)
+        return decoder(*self._codec_options)
 
     def images(self, items: Sequence[Item]) -> list[Image.Image]:
         """Several pictures, decoded together. Raises AecodecError if one is not a picture."""

@@ -44,6 +44,16 @@ class _Commands(click.Group):
         return ending(lambda: super(_Commands, self).invoke(context))
 
 
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Which aecodec this is, and what it decodes with where there is no GPU."""
+    if wanted:
+        from aecodec import native
+
+        by = f"libaec, {native.instructions()}" if native.available() else "torch"
+        click.echo(f"aecodec, version {aecodec.__version__} (decodes with {by})")
+        context.exit()
+
+
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,6 +63,6 @@ class _Commands(click.Group):
         "aecodec compress --help                     more about a command",
     ),
 )
-@click.version_option(aecodec.__version__)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it and exit.")
 def main() -> None:
     """Learned image compression: small files that decode to the same symbols on every machine."""

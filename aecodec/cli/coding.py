@@ -69,6 +69,7 @@ FILE_OPTIONS = together(
 def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
     from aecodec import picture
+    from aecodec.codec import Codec
 
     wanted = take_options(options)
     _refuse_other_suffix(photos, options["target"])
@@ -85,7 +86,7 @@ def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
         _write(job, lambda file: file.write(data))
         return {"bytes_in": before, "bytes_out": len(data), **header_facts(data)}
 
-    _run(photos, ".aec", PICTURE_SUFFIXES, one, **options)
+    _run(Codec, photos, ".aec", PICTURE_SUFFIXES, one, **options)
 
 
 @click.command(
@@ -111,7 +112,7 @@ def decompress(
     **options: Any,
 ) -> None:
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
-    from aecodec import picture
+    from aecodec import native, picture
 
     def one(codec: Codec, job: Job) -> dict[str, Any]:
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
@@ -126,7 +127,7 @@ def decompress(
             raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
         return {"bytes_in": len(data), "bytes_out": after, **header_facts(data)}
 
-    _run(archives, ".png", [".aec"], one, **options)
+    _run(native.decoder, archives, ".png", [".aec"], one, **options)
 
 
 def _refuse_other_suffix(photos: Sequence[Path], target: str | None) -> None:
@@ -146,6 +147,7 @@ def header_facts(data: bytes) -> dict[str, Any]:
 
 
 def _run(
+    codec_of: Callable[[str, str | None, int, int | None], Codec],
     inputs: Sequence[Path],
     suffix: str,
     found_in_folders: Sequence[str] | frozenset[str],
@@ -171,10 +173,8 @@ def _run(
             codec = None
             if any(not job.problem for job in jobs) and not dry_run:
                 progress.doing("loading the model")
-                from aecodec.codec import Codec
-
                 process.prepare_pillow()
-                codec = Codec(device, model, pixel_limit, threads)
+                codec = codec_of(device, model, pixel_limit, threads)
         except AecodecError as error:
             raise output.Failed(error) from error
         # Results on standard output leave no room for messages there.

@@ -70,12 +70,12 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
     from aecodec import picture
     from aecodec.benchmark.heatmap import heatmap
     from aecodec.benchmark.metrics import METRICS, missing
-    from aecodec.codec import Codec
+    from aecodec.native import decoder
 
     process.prepare_pillow()
     path = a
     try:
-        codec = Codec(device, model) if ".aec" in (a.suffix.lower(), b.suffix.lower()) else None
+        codec = decoder(device, model) if ".aec" in (a.suffix.lower(), b.suffix.lower()) else None
         pictures = []
         for path in (a, b):
             coded = codec if path.suffix.lower() == ".aec" else None

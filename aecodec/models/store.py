@@ -108,7 +108,10 @@ def load_released(name: str, device: str, precision: str = "auto") -> Model:
 
 def find_device(name: str) -> str:
     """A device as torch names it; "auto" is CUDA if there is one. Raises AecodecError if it is not available."""
-    import torch
+    try:
+        import torch
+    except ImportError as error:
+        raise AecodecError(f"this needs torch: pip install 'aecodec[encode]' ({error})") from error
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -39,11 +39,16 @@ def register(codec: Codec | None = None) -> None:
 
 
 def _codec() -> Codec:
-    if _registered is not None:
-        return _registered
     from aecodec.codec import Codec
 
-    return Codec(pixel_limit=sys.maxsize)  # Pillow's own limit is in force; the model is shared by all codecs
+    # Pillow's own limit is in force; the model is shared by all codecs.
+    return _registered or Codec(pixel_limit=sys.maxsize)
+
+
+def _decoder() -> Codec:
+    from aecodec.native import decoder
+
+    return _registered or decoder(pixel_limit=sys.maxsize)
 
 
 class AecImageFile(ImageFile.ImageFile):
@@ -69,7 +74,7 @@ class AecImageFile(ImageFile.ImageFile):
     def load(self) -> Any:
         if self._data is not None:
             try:
-                decoded = _codec().decompress(self._data)
+                decoded = _decoder().decompress(self._data)
             except AecodecError as error:
                 raise OSError(str(error)) from error
             self.im = decoded.im

@@ -1,0 +1,84 @@
+/* Where the time goes: convolutions of a row with what follows them, and elementary functions. The same source is compiled
+ * for several sets of instructions; which one runs is decided when a model is opened. */
+#ifndef AEC_KERNELS_H
+#define AEC_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum activation { NONE, RELU, GELU, INTEGER } activation;
+
+/* A layer's weights in the order in which the kernel reads them: groups of `block` outputs, each as [input][block]. Inputs
+ * are those of all segments, one after the other. Outputs are padded with zeros to whole groups. */
+typedef struct packed {
+    int inputs, outputs, padded;
+    float *weights, *bias;
+    float *scale; /* of INTEGER: 2^-shift for each output; otherwise 0 */
+    float top;    /* of INTEGER */
+} packed;
+
+/* Neighbouring inputs of an output: `count` floats from `at` on for the first output of a row, and `step` floats further
+ * on for each next one. A 3x3 convolution has three: in each row, three pixels side by side. */
+typedef struct segment {
+    const float *at;
+    ptrdiff_t step;
+    int count;
+} segment;
+
+/* activation(inputs * weights + bias + add), for `width` outputs. */
+typedef struct row_job {
+    const packed *layer;
+    segment segments[4];
+    int count; /* of segments */
+    int width;
+    activation act;
+    const float *add; /* or 0 */
+    ptrdiff_t add_step;
+    float *out;
+    ptrdiff_t out_step;
+    int room; /* floats that may be read of add and written of out for an output; 0: the layer's outputs */
+} row_job;
+
+/* Four rows of a 3x3 convolution at once, by Winograd's algorithm F(4x4, 3x3): of 4x4 outputs, 36 products instead of 144
+ * (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016). In float32 its errors are about 1e-6 of
+ * the largest activation, far below a level of a pixel. Weights are `aec__transform_weights` of the layer's, in the order
+ * [36][group][input][block]. */
+typedef struct quad_job {
+    const packed *layer;
+    const float *in[6]; /* rows, from the pixel before the first output on; up to 3 pixels after the last are read */
+    ptrdiff_t in_step;
+    int width;
+    activation act;
+    const float *add[4]; /* or 0 */
+    ptrdiff_t add_step;
+    float *out[4]; /* 0: not wanted */
+    ptrdiff_t out_step;
+    float *scratch; /* 36 * tiles * (inputs of a pixel + outputs) floats */
+} quad_job;
+
+void aec__transform_weights(const float weights[9], float transformed[36]);
+
+typedef struct kernels {
+    const char *name;
+    int block;  /* outputs of a group; layers of which inputs and outputs are multiples of it can be done in quads */
+    int tiles;  /* of 4x4 pixels that `quad` works on at once */
+    void (*row)(const row_job *);
+    void (*quad)(const quad_job *);
+    void (*asinh)(const float *in, float *out, size_t count);
+    /* out = symbols + scales[indices mod 64] * means, for `count` elements */
+    void (*dequantise)(const int32_t *symbols, const uint8_t *indices, const float *scales, const float *means, float *out,
+                       size_t count);
+    /* out += a[0] * w[0] + .. + a[3] * w[3], for `count` elements */
+    void (*add_neighbours)(const float *const a[4], const float *const w[4], float *out, size_t count);
+    /* (x + 0.5) * white, to the nearest, within 0..white */
+    void (*to_levels)(const float *in, uint16_t *out, float white, size_t count);
+} kernels;
+
+const kernels *aec__kernels(void); /* the best for this machine */
+
+extern const kernels aec__kernels_plain;
+#if defined(__x86_64__)
+extern const kernels aec__kernels_avx2, aec__kernels_avx512;
+#endif
+
+#endif

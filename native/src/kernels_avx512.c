@@ -1,0 +1,16 @@
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,fma")
+#endif
+#define VL 16
+#define P 12
+#define NB 2
+#define KERNELS aec__kernels_avx512
+#define INSTRUCTIONS "avx512"
+#include "kernels.inc.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif
