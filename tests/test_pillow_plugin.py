@@ -83,7 +83,7 @@ def test_modes(photo: np.ndarray, mode: str) -> None:
         np.testing.assert_array_equal(np.asarray(back.getchannel("A")), photo[:, :, 2])
 
 
-def test_wishes_are_those_of_the_codec(tmp_path: Path, photo: np.ndarray) -> None:
+def test_options_are_those_of_the_codec(tmp_path: Path, photo: np.ndarray) -> None:
     image = Image.fromarray(photo)
     image.save(tmp_path / "x.aec", quality=12.34)
     assert container.read_header((tmp_path / "x.aec").read_bytes()).quality == 1234

@@ -134,7 +134,7 @@ def test_psnr_is_that_of_all_samples(photo: np.ndarray) -> None:
     assert metrics.psnr(photo, photo) == math.inf
 
 
-def test_the_command_line_takes_wishes(tmp_path: Path, small_weights: Path, photo: np.ndarray) -> None:
+def test_the_command_line_takes_targets(tmp_path: Path, small_weights: Path, photo: np.ndarray) -> None:
     Image.fromarray(photo).save(tmp_path / "a.png")
 
     def run(*options: str) -> tuple[int, str]:

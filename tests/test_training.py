@@ -46,7 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(photos: Path, folder: Path, **options: object) -> dict:
-    options = {"changes": FAST, "report_every": 4, "model_config": SMALL, "say": lambda line: None} | options
+    options = {"changes": FAST, "report_every": 4, "model_config": SMALL, "log": lambda line: None} | options
     return torch.load(loop.train([photos], folder, **options), weights_only=True)  # type: ignore[arg-type]
 
 
@@ -104,7 +104,7 @@ def test_a_signal_stops_between_two_steps(photos: Path, tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
-        run(photos, tmp_path / "a", steps=8, say=interrupt)
+        run(photos, tmp_path / "a", steps=8, log=interrupt)
     resumed = run(photos, tmp_path / "a", steps=8)
     assert_same(resumed, run(photos, tmp_path / "b", steps=8))
 
@@ -173,7 +173,7 @@ def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tm
         # Tables fitted to the symbols and rate-distortion optimised rounding make files smaller than the estimate.
         assert 0.4 * estimate.bpp.item() < 8 * (size - 24) / 256**2 < 1.05 * estimate.bpp.item() + 0.05
     with pytest.raises(ModelError, match="not a checkpoint"):
-        export(path, [photos], tmp_path / "x.safetensors", say=lambda line: None)
+        export(path, [photos], tmp_path / "x.safetensors", log=lambda line: None)
 
 
 def test_a_run_starts_from_a_weights_file(

@@ -79,6 +79,6 @@ def export(checkpoint: Path, data: Sequence[Path], target: Path, force: bool) ->
     from aecodec.training.export import export as export_weights
 
     def work() -> None:
-        export_weights(checkpoint, data, target, say=click.echo)
+        export_weights(checkpoint, data, target, log=click.echo)
 
     output.or_fail(work, "nothing is half-written", checkpoint)

@@ -19,7 +19,7 @@ from aecodec.models import read_weights, write_weights
 from aecodec.training.data import load_tiles
 
 
-def export(checkpoint: Path, sources: Sequence[str | Path], path: Path, *, say: Callable[[str], None] = print) -> str:
+def export(checkpoint: Path, sources: Sequence[str | Path], path: Path, *, log: Callable[[str], None] = print) -> str:
     """Writes the averaged weights of a checkpoint as a weights file.
 
     sources: the training pictures; frequency tables are counted on some of them.
@@ -39,8 +39,8 @@ def export(checkpoint: Path, sources: Sequence[str | Path], path: Path, *, say: 
     for turn in range(2):  # rounding depends on the tables, so they are counted once more
         histograms = count_symbols(Aec1Family(read_weights(path), "cpu"), tiles)
         digest = save(path, network, *fit_tables(histograms), provenance)
-        say(f"tables {turn + 1} of 2 counted on {sum(int(h.sum()) for h in histograms):,} symbols")
-    say(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}")
+        log(f"tables {turn + 1} of 2 counted on {sum(int(h.sum()) for h in histograms):,} symbols")
+    log(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}")
     return digest
 
 

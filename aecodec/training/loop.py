@@ -67,7 +67,7 @@ def train(
     changes: Mapping[str, int | float] | None = None,
     report_every: int = 500,
     save_minutes: float = 5.0,
-    say: Callable[[str], None] = tqdm.write,
+    log: Callable[[str], None] = tqdm.write,
 ) -> Path:
     """Trains the trunk of a run, or decays from it; resumes whatever the folder holds.
 
@@ -106,7 +106,7 @@ def train(
 
     training, held_out, skipped = load_tiles(sources)
     training, held_out = training.to(device), held_out.to(device)
-    say(f"{len(training)} training tiles, {len(held_out)} held out, {skipped} pictures skipped")
+    log(f"{len(training)} training tiles, {len(held_out)} held out, {skipped} pictures skipped")
 
     settings = TrainingConfig()
     if state is not None:
@@ -136,7 +136,7 @@ def train(
         optimisers.restore(state["optimisers"])
         checkpoint.restore_random(state, generator)
         step, seconds, mean_norm, skips = (state[name] for name in ("step", "seconds", "mean_norm", "skips"))
-        say(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
+        log(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
     parameters: list[Tensor] = list(model.parameters())
     averages: list[Tensor] = list(average.parameters())
     for name, parameter in model.named_parameters():
@@ -145,7 +145,7 @@ def train(
     if phase.searched:
         if prices is None:
             exported = start is None or parent_path.exists()
-            weights = _export(parent_path, sources, say) if exported else locate(start)[0]  # type: ignore[arg-type]
+            weights = _export(parent_path, sources, log) if exported else locate(start)[0]  # type: ignore[arg-type]
             prices = Aec1Family(read_weights(weights), device).prices
         prices = prices.to(device)
     compiled = torch.compile(measure) if device != "cpu" else measure  # on the CPU it gains nothing
@@ -169,7 +169,7 @@ def train(
     def report(loss: float, speed: float) -> None:
         rows = validation.validate(average, held_out, prices=prices, effort=effort)
         line = f"step {step}  {seconds / 60:.1f} min  {speed:.1f} patches/s  loss {loss:.3f}  skipped {skips}"
-        say(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
+        log(line + "".join(f"  [{r['bpp']:.3f} bpp {r['psnr']:.2f} dB J {r['J']:.4f}]" for r in rows))
         validation.append(run / f"{path.stem}.csv", rows, step, seconds, speed, loss, skips)
         plot_run(run)
 
@@ -183,7 +183,7 @@ def train(
                 break
             if step == schedule.middle:
                 save()
-                prices = Aec1Family(read_weights(_export(path, sources, say)), device).prices
+                prices = Aec1Family(read_weights(_export(path, sources, log)), device).prices
             factor = schedule.factor(step)
             adam = settings.adam_rate * factor
             optimisers.set_rates(settings.muon_rate * factor, adam, settings.linear_factor * adam)
@@ -228,10 +228,10 @@ def train(
     return path
 
 
-def _export(checkpoint: Path, sources: Sequence[str | Path], say: Callable[[str], None]) -> Path:
+def _export(checkpoint: Path, sources: Sequence[str | Path], log: Callable[[str], None]) -> Path:
     """The weights file of a checkpoint, beside it."""
     path = checkpoint.with_suffix(".safetensors")
-    export(checkpoint, sources, path, say=say)
+    export(checkpoint, sources, path, log=log)
     return path
 
 
