@@ -1,46 +1,31 @@
-"""What a quality means: writes the table of docs/quality.md. python benchmarks/quality.py PICTURES...
-
-Rate and PSNR are those of benchmarks/results, on all of Kodak; SSIMULACRA2 is measured on PICTURES.
-"""
+"""What a quality means: writes the table of docs/quality.md from benchmarks/results. python benchmarks/quality.py"""
 
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
+from statistics import mean
 
-import numpy as np
-from PIL import Image
-
-import aecodec
-from aecodec.benchmark.metrics import METRICS
+from aecodec.models import DEFAULT
 
 ROOT = Path(__file__).parents[1]
-QUALITIES = (9, 27, 45, 63, 81, 90, 100)
 PAGE = ROOT / "docs" / "quality.md"
 MARK = "<!-- results of benchmarks/quality.py -->"
 
 
-def main(paths: list[str]) -> None:
-    codec = aecodec.Codec("cpu")
-    with (ROOT / "benchmarks" / "results" / codec.model.name / "kodak.csv").open() as file:
-        known = [row for row in csv.DictReader(file) if row["codec"] == "aecodec"]
+def main() -> None:
+    with (ROOT / "benchmarks" / "results" / DEFAULT / "results.csv").open() as file:
+        known = [row for row in csv.DictReader(file) if row["codec"] == "aecodec" and row["image"].startswith("kodim")]
     rows = []
-    for quality in QUALITIES:
-        scores = []
-        for path in paths:
-            original = np.asarray(Image.open(path).convert("RGB"))
-            decoded = codec.decompress(codec.compress(original, quality), as_array=True)
-            scores.append(METRICS["ssimulacra2"](original, decoded))
-        bits = [float(row["bpp"]) for row in known if float(row["quality"]) == quality]
-        psnr = [float(row["psnr_rgb"]) for row in known if float(row["quality"]) == quality]
-        figures = f"{np.mean(bits):.2f} | {np.mean(psnr):.1f} | {min(psnr):.1f} to {max(psnr):.1f}"
-        rows.append(f"| {quality} | {figures} | {np.mean(scores):.0f} | {min(scores):.0f} |")
-    head = "| quality | bpp | PSNR, dB | worst to best | SSIMULACRA2 | worst |\n|---|---|---|---|---|---|"
-    names = ", ".join(Path(path).name for path in paths)
-    note = f"Model {codec.model.name}; rate and PSNR: means over the 24 Kodak photographs; SSIMULACRA2: of {names}."
+    for quality in sorted({float(row["quality"]) for row in known}):
+        of = [row for row in known if float(row["quality"]) == quality]
+        bits, psnr, scores = ([float(row[name]) for row in of] for name in ("bpp", "psnr_rgb", "ssimulacra2"))
+        figures = f"{mean(bits):.2f} | {mean(psnr):.1f} | {min(psnr):.1f} to {max(psnr):.1f}"
+        rows.append(f"| {quality:g} | {figures} | {mean(scores):.0f} | {min(scores):.0f} to {max(scores):.0f} |")
+    head = "| quality | bpp | PSNR, dB | worst to best | SSIMULACRA2 | worst to best |\n|---|---|---|---|---|---|"
+    note = f"Model {DEFAULT}, {len(of)} Kodak photographs, from `benchmarks/results/{DEFAULT}/results.csv`."
     before, _, after = PAGE.read_text().partition(MARK)
     PAGE.write_text(f"{before}{MARK}\n{head}\n" + "\n".join(rows) + f"\n\n{note}\n" + after[after.index("\n## ") :])
 
 
-main(sys.argv[1:])
+main()
