@@ -13,6 +13,7 @@ PACKAGE = ROOT / "aecodec"
 LAYERS = (
     ("cli",),
     ("archive", "benchmark", "plugins", "training"),
+    ("native",),
     ("codec",),
     ("analysis", "canvas", "facts", "many", "patching", "rate"),
     ("inputs", "models", "patches"),

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from filelock import FileLock, Timeout
-
 from aecodec.archive.entry import Entry
 from aecodec.errors import AecodecError
 
@@ -98,6 +96,8 @@ class LocalFolder:
     def lock(self, name: str | None) -> Iterator[None]:
         """No other process may write here meanwhile, or, with a name, this file. Raises AecodecError if one does."""
         what = self.root if name is None else self.root / name
+        from filelock import FileLock, Timeout  # with asyncio, for which no reader should wait
+
         lock = FileLock(self.root / (LOCK if name is None else f".{_short(name)}.lock"), timeout=0)
         try:
             self.root.mkdir(parents=True, exist_ok=True)

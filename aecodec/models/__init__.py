@@ -1,7 +1,14 @@
 """Models: find by name or id, verify by hash, load. A model is one weights file; its network is a family's."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from aecodec.models.registry import DEFAULT, RELEASED, locate, released_name, weights_folder
-from aecodec.models.store import Model, find, find_device, load, load_released, read_weights, write_weights
+
+if TYPE_CHECKING:
+    from aecodec.models.store import Model, find, find_device, load, load_released, read_weights, write_weights
 
 __all__ = [
     "DEFAULT",
@@ -17,3 +24,10 @@ __all__ = [
     "weights_folder",
     "write_weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Who only wants the name of a model should not wait for numpy.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("aecodec.models.store"), name)
