@@ -15,6 +15,7 @@ def test_tables_in_documents_are_those_of_the_results() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_first_table_of_the_readme_is_made_by_the_script() -> None:
+def test_the_readme_judges_photographs_and_screens_by_tables_of_the_script() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert readme.index("<!-- table: ") < readme.index("\n|")
+    for kind in ("kodak", "screens"):
+        assert f"<!-- table: rates:{kind}:avif " in readme
