@@ -98,8 +98,9 @@ def without(colour: Pixels, mask: Mask, tiles: Sequence[Box]) -> Pixels:
     return result
 
 
-def patches_of(colour: Pixels, mask: Mask, tiles: Sequence[Box]) -> list[Patch]:
-    """The lossless code of the blocks of a picture, tile by tile."""
+def patches_of(colour: Pixels, mask: Mask, tiles: Sequence[Box], thorough: bool = False) -> list[Patch]:
+    """The lossless code of the blocks of a picture, tile by tile. thorough: up to half smaller, in ten times the time,
+    5 s a megapixel."""
     patches = []
     for number, tile in enumerate(tiles):
         blocks = mask[_in_blocks(tile)]
@@ -110,7 +111,7 @@ def patches_of(colour: Pixels, mask: Mask, tiles: Sequence[Box]) -> list[Patch]:
             ground = _commonest(shown[inside])
             buffer = io.BytesIO()
             Image.fromarray(np.where(inside[:, :, None], shown, ground)).save(
-                buffer, "WEBP", lossless=True, quality=100, method=4
+                buffer, "WEBP", lossless=True, quality=100, method=6 if thorough else 4
             )
             patches.append(Patch(number, blocks, buffer.getvalue()))
     return patches
@@ -164,7 +165,8 @@ def choices(
     """The sets of blocks that may be better off without loss. flat, hard: see `drawn`. errors: of each block, as the
     network has coded it, see `squared_errors`. worth: of a byte, in squared levels.
 
-    First the blocks that look drawn and whose distortion costs more than their lossless code, then all that are flat.
+    First the blocks that look drawn and whose distortion costs more than their lossless code, then all that are flat,
+    then all: what is noisy in a drawn picture may cost less than the network's share of it.
     """
     bytes_of_block = sum(len(patch.data) for patch in patches_of(colour, hard, tiles)) / int(hard.sum())
     mask = hard & (errors > SHARE * bytes_of_block * worth)
@@ -172,7 +174,8 @@ def choices(
         return []
     if mask.sum() > MOST * flat.sum():
         mask = flat
-    return [mask] if (mask == flat).all() else [mask, flat]
+    sets = [mask, flat, np.ones_like(flat)]
+    return [each for number, each in enumerate(sets) if not any(np.array_equal(each, other) for other in sets[:number])]
 
 
 def _check(data: bytes, width: int, height: int) -> None:

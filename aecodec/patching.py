@@ -15,6 +15,7 @@ from aecodec.tiling import Box
 
 Write = Callable[[Picture], File]  # at the same quality
 Read = Callable[[File], Picture]
+THOROUGH_PIXELS = 2**20  # larger pictures would wait too long for a smaller lossless code
 
 
 def patched(picture: Picture, file: File, tiles: Sequence[Box], write: Write, read: Read) -> bytes:
@@ -23,13 +24,14 @@ def patched(picture: Picture, file: File, tiles: Sequence[Box], write: Write, re
 
     tiles: of the padded picture.
     """
-    best = data = container.write(file)
+    data = container.write(file)
     if picture.depth != 8:
         return data
     flat, hard = patches.drawn(picture.colour)
     if not hard.any():
         return data
     errors = patches.squared_errors(picture.colour, read(file).colour)
+    best, chosen = data, None
     worth, most = 8 * patches.worth_of_a_bit(file.header.quality), 0.0  # of a byte
     for mask in patches.choices(picture.colour, flat, hard, errors, worth, tiles):
         chunk = patches.pack(patches.patches_of(picture.colour, mask, tiles))
@@ -40,7 +42,11 @@ def patched(picture: Picture, file: File, tiles: Sequence[Box], write: Write, re
                 rest = replace(picture, colour=patches.without(picture.colour, mask, tiles))
                 other = container.write(_with_chunk(write(rest), chunk))
             if gain - worth * (len(other) - len(data)) > most:
-                best, most = other, gain - worth * (len(other) - len(data))
+                best, chosen, most = other, mask, gain - worth * (len(other) - len(data))
+    if chosen is not None and picture.width * picture.height <= THOROUGH_PIXELS:
+        chunk = patches.pack(patches.patches_of(picture.colour, chosen, tiles, thorough=True))
+        smaller = container.write(_with_chunk(container.read(best, picture.width * picture.height), chunk))
+        best = min(best, smaller, key=len)
     return best
 
 

@@ -120,9 +120,9 @@ def test_no_name_ends_a_run(tmp_path: Path, small_weights: Path, locale: str) ->
     environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([*command, "--model", str(small_weights)], capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == b""
+    assert b"Traceback" not in done.stderr
     assert b"\x1b" not in done.stdout
-    assert len(done.stdout.splitlines()) == len(names)
+    assert sum(b"160x120" in line for line in done.stdout.splitlines()) == len(names)
     assert {os.fsencode(path.stem) for path in (tmp_path / "out").iterdir()} == {
         os.path.splitext(name)[0] for name in names
     }
@@ -162,8 +162,8 @@ def test_info_says_what_a_file_holds(run: Run, tmp_path: Path) -> None:
     assert "gain map" in shown
     assert "index of pictures" in shown
     facts = json.loads(runner.invoke(main, ["info", "--json", str(tmp_path / "x.aec")]).stdout)
-    assert facts["holds"]["tail"] == "gain map"
-    assert facts["bits"] == 8
+    assert {"XMP", "gain map", "index of pictures"} <= set(facts["metadata"])
+    assert facts["depth"] == 8
 
 
 def test_the_position_is_stripped_on_request(run: Run, codec: Codec, tmp_path: Path) -> None:
