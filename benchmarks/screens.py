@@ -21,8 +21,8 @@ from aecodec.metrics import psnr
 class WithoutPatches(Codec):
     """As if nothing looked drawn."""
 
-    def _patched(self, picture: object, data: bytes, *_: object) -> bytes:
-        return data
+    def _patched(self, picture: object, file: container.File, *_: object) -> bytes:
+        return container.write(file)
 
 
 def webp(pixels: np.ndarray, fidelity: float) -> tuple[int, int | None]:
