@@ -227,7 +227,7 @@ def test_files_and_open_files_are_taken(tmp_path: Path) -> None:
 def test_every_row_of_the_page_names_its_test() -> None:
     root = Path(__file__).parent
     page = (root.parent / "docs" / "pictures.md").read_text()
-    tables = page[: page.index("## Rate control")]
+    tables = page[: page.index("## More than 8 bits")]
     defined = set(re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in root.glob("test_*.py")), re.MULTILINE))
     named = set(re.findall(r"`(test_\w+)`", tables))
     assert named <= defined, named - defined
