@@ -13,7 +13,7 @@ LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 class Progress:
-    """Of work counted in `unit`; without a unit, a single thing is done and only `doing` is told.
+    """Of work counted in `unit`.
 
     Nothing is printed if `quiet`, nor in the first seconds where there is no terminal. Time left follows from what is
     done since the first `update`, so that loading a model does not count.
@@ -36,7 +36,7 @@ class Progress:
     def doing(self, what: str) -> None:
         """What is being done now: "loading the model"."""
         if self._terminal and not self._quiet:
-            self._shown(0).set_description_str(what)
+            self._shown(what).set_description_str(what)
 
     def update(self, done: int, total: int, seconds: float | None = None, note: str = "") -> None:
         """done, total: in units. seconds: since the beginning, if it was not the first `update`. note: what else to
@@ -47,17 +47,19 @@ class Progress:
         if self._quiet:
             return
         if self._terminal:
-            bar = self._shown(total)
+            bar = self._shown()
             if total != bar.total:
+                bar.bar_format = None
                 bar.reset(total)
             bar.set_postfix_str(note, refresh=False)
             bar.update(done - bar.n)
         elif now - self._said > LINE_EVERY:
             self._said = now
             since, first = self._begun
-            left = (total - done) * (now - since) / max(done - first, 1)
             note = note or f"{done:,} of {total:,} {self._unit}{'s' * (total != 1)}"
-            print(f"{note}, {_duration(left)} left", file=sys.stderr, flush=True)
+            if done > first:  # else nothing is known of the pace
+                note += f", {_duration((total - done) * (now - since) / (done - first))} left"
+            print(note, file=sys.stderr, flush=True)
 
     def line(self, text: str, err: bool = False) -> None:
         """A line of its own, above the bar."""
@@ -66,19 +68,14 @@ class Progress:
         else:
             self._bar.write(text, file=sys.stderr if err else sys.stdout)
 
-    def _shown(self, total: int) -> tqdm[Any]:
+    def _shown(self, what: str = "") -> tqdm[Any]:
         if self._bar is None:
             from tqdm import tqdm
 
-            # Without a total there is nothing to count yet.
-            self._bar = tqdm(
-                total=total,
-                unit=self._unit,
-                unit_scale=self._unit == "B",
-                dynamic_ncols=True,
-                leave=False,
-                bar_format="{desc}" if not self._unit else None,
-            )
+            # Until a total is known there is nothing to count.
+            unit, scaled = (self._unit, True) if self._unit == "B" else (f" {self._unit}", False)
+            look: dict[str, Any] = {"dynamic_ncols": True, "leave": False, "bar_format": "{desc} ..."}
+            self._bar = tqdm(desc=what, total=0, unit=unit, unit_scale=scaled, **look)
         return self._bar
 
 

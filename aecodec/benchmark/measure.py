@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from aecodec.benchmark import codecs
 from aecodec.benchmark.codecs import Peer
@@ -26,6 +25,7 @@ from aecodec.benchmark.metrics import METRICS
 from aecodec.errors import AecodecError, PictureWarning
 from aecodec.files import PICTURE_SUFFIXES
 from aecodec.picture import load
+from aecodec.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,9 @@ def measure(
             if todo := [q for q in peer.qualities if q not in known]:
                 tasks.append((photo, peer, todo))
     total = sum(len(todo) for _, _, todo in tasks)
-    with tqdm(total=total, unit="file", disable=None if total else True) as bar:
+    done = 0
+    with Progress("measurement", quiet=not total) as bar:
+        bar.update(0, total)
         for photo, peer, results in _run(tasks, metrics, model, jobs):
             for result in results:
                 if isinstance(result, Measurement):
@@ -147,7 +149,8 @@ def measure(
                     found.append(result)
                 else:
                     problems.append(result)
-            bar.update(len(results))
+            done += len(results)
+            bar.update(done, total)
     order = {(photo.name, peer.name): (p, c) for p, photo in enumerate(photos) for c, peer in enumerate(peers)}
     return sorted(found, key=lambda m: (order[m.image, m.codec], m.quality)), problems
 

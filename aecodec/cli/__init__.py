@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -39,6 +40,11 @@ class _Commands(click.Group):
         module, _, attribute = COMMANDS[name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        if args[0] not in COMMANDS and (near := get_close_matches(args[0], COMMANDS)):
+            context.fail(f"there is no command {args[0]!r}; did you mean {' or '.join(near)}?")
+        return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         return ending(lambda: super(_Commands, self).invoke(context))

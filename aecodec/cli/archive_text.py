@@ -41,7 +41,7 @@ def created(report: Report) -> Iterable[str]:
         names = sorted({name.rstrip("/").rsplit("/", 1)[-1] for name in report.left_out})
         yield f"{count(len(report.left_out), 'file')} left out: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"
     if "new" in report.counts:
-        counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.counts.items()) if number)
+        counts = _kinds(report)
         yield f"to do: {counts}; {size(report.bytes_total)} to read"
         return
     lossy = report.counts[PICTURE]
@@ -54,8 +54,14 @@ def created(report: Report) -> Iterable[str]:
     yield from counted(report)
 
 
+def _kinds(report: Report) -> str:
+    """How many of each kind: 1 kept, 3 pictures."""
+    numbers = [(kind, number) for kind, number in sorted(report.counts.items()) if number]
+    return ", ".join(count(number, kind) if kind == PICTURE else f"{number:,} {kind}" for kind, number in numbers)
+
+
 def counted(report: Report) -> Iterable[str]:
-    counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.counts.items()) if number)
+    counts = _kinds(report)
     moved = f"; {amounts(report.bytes_in, report.bytes_out)}, {report.seconds:.1f} s" if report.bytes_out else ""
     yield (counts or "nothing to do") + moved
 
@@ -63,7 +69,7 @@ def counted(report: Report) -> Iterable[str]:
 def verified(report: Report) -> Iterable[str]:
     from aecodec.archive.verifying import summary
 
-    counts = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.counts.items()) if number)
+    counts = _kinds(report)
     yield f"{summary(report)} ({counts or 'nothing'})"
 
 

@@ -44,7 +44,9 @@ def locate(model: str | Path) -> tuple[Path, str | None]:
 
 def _checkpoint(path: Path) -> Path:
     """That of a run which is meant to be exported, if the path is its folder."""
-    found = [path / f"{name}{CHECKPOINT}" for name in ("tune", "decay", "trunk")] if path.is_dir() else [path]
+    if not path.is_dir():
+        return path
+    found = [path / f"{name}{CHECKPOINT}" for name in ("tune", "decay", "trunk")]
     return next((each for each in found if each.is_file()), path / f"decay{CHECKPOINT}")
 
 
