@@ -42,8 +42,8 @@ class Codec:
 
     Args:
         device: "auto" (CUDA if there is one), "cpu", "cuda" or another of torch's names.
-        model: name of a released model or path of a weights file; None for the default. Files that were written with
-            another released model are decoded with that one.
+        model: name of a released model or path of a weights file; None for the default ones, of which `tune` chooses
+            one. Files that were written with another released model are decoded with that one.
         pixel_limit: pictures of more pixels raise LimitError.
         threads: of the CPU, for the length of a call; None: as many as torch has been told to use.
         precision: of all that need not be exact: "auto" (what is fast), "float32" or "bfloat16".
@@ -187,6 +187,12 @@ class Codec:
             (picture,) = self._read([file], region)
             return to_image(turned_upright(picture) if upright else picture), damage
 
+    def model_for(self, options: EncodeOptions) -> Model:
+        """The model that codes what is asked for: the codec's own if one was given, otherwise what `tune` chooses."""
+        if self._model_argument is not None:
+            return self.model
+        return models.load_released(models.DEFAULTS[options.tuned_for], self.device, self.precision)
+
     def _meet(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The file at the quality that gives what is asked for; the picture is analysed once for all qualities."""
         latents = kept(in_parallel(self._analyses([picture], options)))
@@ -195,15 +201,24 @@ class Codec:
             (file,) = self._write([picture], latents, quality, options)
             return self._patched(picture, file, options)
 
-        def fidelity(data: bytes) -> float:
-            (decoded,) = self._read([container.read(data, self.pixel_limit)])
-            return psnr(picture.colour, decoded.colour, 2**picture.depth - 1)
+        from aecodec.perceptual import score
 
-        return rate.choose(options, picture.width * picture.height, encode, fidelity)
+        white = 2**picture.depth - 1
+
+        def decoded(data: bytes) -> Samples:
+            return self._read([container.read(data, self.pixel_limit)])[0].colour
+
+        return rate.choose(
+            options,
+            picture.width * picture.height,
+            encode,
+            lambda data: psnr(picture.colour, decoded(data), white),
+            lambda data: score(picture.colour, decoded(data), white),
+        )
 
     def _patched(self, picture: Picture, file: File, options: EncodeOptions) -> bytes:
         """The bytes of the file, with what looks drawn coded without loss where that is better."""
-        tiles = tiling.tiles(padded_size(self.model.family, picture), file.header.tile)
+        tiles = tiling.tiles(padded_size(self.model_for(options).family, picture), file.header.tile)
 
         def write(rest: Picture) -> File:
             return self._write([rest], self._analyses([rest], options), file.header.quality, options)[0]
@@ -211,14 +226,14 @@ class Codec:
         return patched(picture, file, tiles, write, lambda file: self._read([file])[0])
 
     def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Analysis]:
-        sides = [side_of_tiles(self.model.family, picture, options.tile) for picture in pictures]
-        return analyses(self.model.family, pictures, sides, self.strip_tiles)
+        sides = [side_of_tiles(self.model_for(options).family, picture, options.tile) for picture in pictures]
+        return analyses(self.model_for(options).family, pictures, sides, self.strip_tiles)
 
     def _write(
         self, pictures: Sequence[Picture], latents: Sequence[Analysis], quality: int, options: EncodeOptions
     ) -> list[File]:
         """Files of what `_analyses` returns, at a quality in hundredths."""
-        family = self.model.family
+        family = self.model_for(options).family
         headers = [self._header(picture, quality, options) for picture in pictures]
         payloads = [[b""] * (header.tile_grid[0] * header.tile_grid[1]) for header in headers]
 
@@ -243,5 +258,5 @@ class Codec:
 
     def _header(self, picture: Picture, quality: int, options: EncodeOptions) -> Header:
         channels = (1 if picture.colour.ndim == 2 else 3) + (picture.alpha is not None)
-        side = side_of_tiles(self.model.family, picture, options.tile)
-        return Header(picture.width, picture.height, channels, self.model.id, quality, side)
+        side = side_of_tiles(self.model_for(options).family, picture, options.tile)
+        return Header(picture.width, picture.height, channels, self.model_for(options).id, quality, side)

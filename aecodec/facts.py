@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aecodec import container
 from aecodec.errors import ModelError
 from aecodec.inputs import encoded
-from aecodec.models.registry import released_name
+from aecodec.models.registry import released_name, tune_of
 
 if TYPE_CHECKING:
     from aecodec.inputs import Encoded
@@ -22,7 +22,8 @@ class Info:
 
     bytes: of the whole file. width, height: pixels as they are stored, before any EXIF orientation. mode: L, LA, RGB or
     RGBA, as of Pillow. depth: bits a sample. bpp: bits of the file a pixel. quality: 1..100. model: its name, or its id
-    in hexadecimal if it is not a released one. tiles: how many; tile: their side in pixels, 0 if there is only one.
+    in hexadecimal if it is not a released one. tune: what that is made for, "visual" or "psnr", if it is known. tiles:
+    how many; tile: their side in pixels, 0 if there is only one.
     metadata: what is held beside the samples, in words, and how many bytes each takes. version: of the format.
     """
 
@@ -34,6 +35,7 @@ class Info:
     bpp: float
     quality: float
     model: str
+    tune: str | None
     tiles: int
     tile: int
     metadata: Mapping[str, int]
@@ -60,6 +62,7 @@ def info(data: Encoded) -> Info:
         bpp=8 * len(data) / (header.width * header.height),
         quality=header.quality / 100,
         model=model_name(header.model_id),
+        tune=_tune(header.model_id),
         tiles=len(content.tiles),
         tile=header.tile,
         metadata={
@@ -77,3 +80,10 @@ def model_name(model_id: bytes) -> str:
         return released_name(model_id)
     except ModelError:
         return model_id.hex()
+
+
+def _tune(model_id: bytes) -> str | None:
+    try:
+        return tune_of(released_name(model_id))
+    except ModelError:
+        return None

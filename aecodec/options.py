@@ -21,6 +21,7 @@ DEFAULT_QUALITY = 50.0
 DEFAULT_EFFORT = 1  # steps of the encoder's search
 EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
 TILE_MAX = isqrt(MAX_TILE_PIXELS)
+TUNES = ("visual", "psnr")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -39,6 +40,13 @@ def hundredths(quality: float) -> int:
     return min(max(round(100 * quality), QUALITY_MIN), QUALITY_MAX)
 
 
+def parse_tune(text: str) -> str:
+    """A name in TUNES. Raises AecodecError if it is none."""
+    if text not in TUNES:
+        raise AecodecError(f"tune {text!r}; expected {' or '.join(TUNES)}")
+    return text
+
+
 def _option(default: Any, parse: Any, help: str, metavar: str | None = None, flags: tuple[str, ...] = ()) -> Any:
     """A field. parse: from what people write to its value. help, metavar, flags: of the command line."""
     metadata = {"parse": parse, "help": help, "metavar": metavar, "flags": flags}
@@ -47,15 +55,20 @@ def _option(default: Any, parse: Any, help: str, metavar: str | None = None, fla
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What a file shall be like. At most one of quality, bpp, size and psnr; none of them is `DEFAULT_QUALITY`.
+    """What a file shall be like. At most one of quality, bpp, size, psnr and score; none of them is
+    `DEFAULT_QUALITY`.
 
     quality: 1..100; fractions count, to a hundredth.
     bpp, size: bits per pixel or bytes of the file, at most; it is filled to 98 % if quality 100 needs so much.
     psnr: dB of the decoded 8-bit RGB samples, at least; at most 0.1 dB more if quality 1 is not better.
+    score: SSIMULACRA2 of the decoded picture, at least: 90 visually lossless at a normal distance, 80 very good, 70
+    good, 50 fair; at most half a point more if quality 1 is not better.
     min_psnr: dB below which no file falls: the quality is raised where one would, beyond `bpp` or `size` too.
     effort: steps of a search for better latents, 0..100. At equal PSNR one saves about 3 % of the size and takes twice
     the time of none; 8 save about 3 % more in eight times the time of one, more than 16 nothing more. Decompressing
     takes the same time as ever.
+    tune: which of the default models codes, if none is given: "visual", made for what the eye sees, or "psnr", made for
+    small squared errors; None: "psnr" where a `psnr` is asked for, otherwise "visual".
     tile: side in pixels of the tiles of pictures that are larger than one, a multiple of 64; 0: no tiles, without which
     pictures of up to four megapixels can do; None: 1024 for pictures of more than two megapixels.
 
@@ -69,9 +82,18 @@ class EncodeOptions:
     min_psnr: float | None = _option(None, float, "Raise the quality where a picture would be worse.", "DB")
     effort: int = _option(DEFAULT_EFFORT, int, "Steps of a search for smaller files; 0 is fastest.", "STEPS")
     tile: int | None = _option(None, int, "Side of the tiles of large pictures; 0: none.", "PIXELS")
+    score: float | None = _option(
+        None,
+        float,
+        "SSIMULACRA2 of each picture, at least: 90 visually lossless, 80 very good, 70 good, 50 fair.",
+        "0..100",
+    )
+    tune: str | None = _option(
+        None, parse_tune, "What files are made for: the eye, or small squared errors.", "|".join(TUNES)
+    )
 
     def __post_init__(self) -> None:
-        targets = {name: getattr(self, name) for name in ("quality", "bpp", "size", "psnr")}
+        targets = {name: getattr(self, name) for name in ("quality", "bpp", "size", "psnr", "score")}
         asked = {name: value for name, value in targets.items() if value is not None}
         if len(asked) > 1:
             raise AecodecError(f"{' and '.join(asked)} contradict each other; ask for one of them")
@@ -80,6 +102,10 @@ class EncodeOptions:
                 hundredths(value)
             elif value is not None and not 0 < value < math.inf:
                 raise AecodecError(f"{name} {value}; expected more than 0")
+        if self.score is not None and self.score >= 100:
+            raise AecodecError(f"score {self.score}; expected less than 100, which only equal pictures have")
+        if self.tune is not None:
+            parse_tune(self.tune)
         if not 0 <= self.effort <= EFFORT_MAX:
             raise AecodecError(f"effort {self.effort}; expected 0 to {EFFORT_MAX}")
         if self.tile is not None and (not 0 <= self.tile <= TILE_MAX or self.tile % TILE_UNIT):
@@ -110,7 +136,12 @@ class EncodeOptions:
     @property
     def needs_search(self) -> bool:
         """Whether the quality has to be looked for."""
-        return any(target is not None for target in (self.bpp, self.size, self.psnr, self.min_psnr))
+        return any(target is not None for target in (self.bpp, self.size, self.psnr, self.score, self.min_psnr))
+
+    @property
+    def tuned_for(self) -> str:
+        """Which of TUNES the file is made for."""
+        return self.tune or ("visual" if self.psnr is None else "psnr")
 
     @property
     def first_quality(self) -> int:
@@ -124,6 +155,8 @@ class EncodeArguments(TypedDict, total=False):
     bpp: float | str | None
     size: int | str | None
     psnr: float | str | None
+    score: float | str | None
     min_psnr: float | str | None
+    tune: str | None
     effort: int | str
     tile: int | str | None

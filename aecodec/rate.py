@@ -11,28 +11,38 @@ from aecodec.options import EncodeOptions
 
 SIZE_SLACK = 0.02  # a file may be smaller than asked for by this part of the size
 PSNR_SLACK = 0.1  # dB by which a picture may be better than asked for
+SCORE_SLACK = 0.5  # points of SSIMULACRA2 by which it may be
 FIRST_GUESS = 5000  # hundredths of quality
 # Starts the search; what is measured corrects it. Typical of photographs, per hundredth of quality:
 LOG_SIZE_SLOPE = 0.0004
 PSNR_SLOPE = 0.0022  # dB
+SCORE_SLOPE = 0.008  # points
 SECANT_PROBES = 10  # after so many the interval is halved, which always ends
 
 
 def choose(
-    options: EncodeOptions, pixels: int, encode: Callable[[int], bytes], fidelity: Callable[[bytes], float]
+    options: EncodeOptions,
+    pixels: int,
+    encode: Callable[[int], bytes],
+    psnr: Callable[[bytes], float],
+    score: Callable[[bytes], float],
 ) -> bytes:
     """The file that is asked for.
 
-    pixels: of the picture. encode: hundredths of quality to a file. fidelity: a file to its PSNR in dB.
-    A size is met within 2 % from below, or from further below if quality 100 does not need it; a PSNR within 0.1 dB
-    from above, or further if quality 1 is better than that. Raises OutOfReachError if no quality meets it.
+    pixels: of the picture. encode: hundredths of quality to a file. psnr: a file to its PSNR in dB. score: to its
+    SSIMULACRA2.
+    A size is met within 2 % from below, or from further below if quality 100 does not need it; a PSNR within 0.1 dB, a
+    score within half a point from above, or further if quality 1 is better than that. Raises OutOfReachError if no
+    quality meets it.
     """
+    if options.score is not None:
+        return _reaching(options.score, "points of SSIMULACRA2", SCORE_SLACK, SCORE_SLOPE, encode, score)
     if options.psnr is not None:
-        return _reaching(options.psnr, encode, fidelity)
+        return _reaching(options.psnr, "dB", PSNR_SLACK, PSNR_SLOPE, encode, psnr)
     size = options.size if options.bpp is None else int(options.bpp * pixels / 8)
     data = encode(options.first_quality) if size is None else _within(size, encode)
-    if options.min_psnr is not None and fidelity(data) < options.min_psnr:
-        return _reaching(options.min_psnr, encode, fidelity)
+    if options.min_psnr is not None and psnr(data) < options.min_psnr:
+        return _reaching(options.min_psnr, "dB", PSNR_SLACK, PSNR_SLOPE, encode, psnr)
     return data
 
 
@@ -50,12 +60,19 @@ def _within(size: int, encode: Callable[[int], bytes]) -> bytes:
     return below
 
 
-def _reaching(psnr: float, encode: Callable[[int], bytes], fidelity: Callable[[bytes], float]) -> bytes:
-    """The smallest file of at least `psnr` dB."""
-    below, above = _search(encode, fidelity, psnr, psnr + PSNR_SLACK, PSNR_SLOPE)
+def _reaching(
+    least: float,
+    unit: str,
+    slack: float,
+    slope: float,
+    encode: Callable[[int], bytes],
+    measure: Callable[[bytes], float],
+) -> bytes:
+    """The smallest file of at least so much."""
+    below, above = _search(encode, measure, least, least + slack, slope)
     if above is None:
         assert below is not None
-        raise OutOfReachError(f"does not reach {psnr:g} dB: {fidelity(below):.2f} dB at quality 100")
+        raise OutOfReachError(f"does not reach {least:g} {unit}: {measure(below):.2f} {unit} at quality 100")
     return above
 
 

@@ -1,6 +1,7 @@
 """How different two pictures look."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ pytorch_msssim = pytest.importorskip("pytorch_msssim")
 
 def distorted_pairs():
     """20 pairs of pictures of many sizes: photograph, noise, edges; JPEG, blur, noise, other colours."""
-    photo = Image.open("examples/coffee.png").convert("RGB")
+    photo = Image.open(Path(__file__).parents[1] / "examples" / "coffee.png").convert("RGB")
     random = np.random.default_rng(1)
     for number in range(20):
         width, height = int(random.integers(176, 500)), int(random.integers(176, 390))

@@ -96,7 +96,7 @@ def test_few_probes_find_the_quality_of_any_smooth_curve(steepness: float, wante
         probes.append(hundredths)
         return bytes(int(1000 * 1000 ** ((hundredths / 10000) ** steepness)))
 
-    assert 0.98 * wanted <= len(rate.choose(EncodeOptions(size=wanted), 1, encode, len)) <= wanted
+    assert 0.98 * wanted <= len(rate.choose(EncodeOptions(size=wanted), 1, encode, len, len)) <= wanted
     assert len(probes) <= 7
 
 
@@ -104,9 +104,12 @@ def test_leaps_end_the_search_on_the_right_side() -> None:
     def leaping(hundredths: int) -> bytes:
         return bytes(50 if hundredths < 7777 else 500)
 
-    assert len(rate.choose(EncodeOptions(size=400), 1, leaping, len)) == 50
-    assert len(rate.choose(EncodeOptions(psnr=51), 1, leaping, len)) == 500
-    assert len(rate.choose(EncodeOptions(psnr=51), 1, leaping, lambda data: math.inf if len(data) > 50 else 0.0)) == 500
+    assert len(rate.choose(EncodeOptions(size=400), 1, leaping, len, len)) == 50
+    assert len(rate.choose(EncodeOptions(psnr=51), 1, leaping, len, len)) == 500
+    assert (
+        len(rate.choose(EncodeOptions(psnr=51), 1, leaping, lambda data: math.inf if len(data) > 50 else 0.0, len))
+        == 500
+    )
 
 
 def test_sizes_are_read_as_people_write_them() -> None:

@@ -38,6 +38,7 @@ def create(
     min_saving: float = DEFAULT_SAVING,
     jpeg: str = "lossy",
     effort: int = DEFAULT_EFFORT,
+    tune: str | None = None,
     others: str = "keep",
     prefix: str = "",
     by_date: bool = False,
@@ -62,7 +63,7 @@ def create(
     Pictures that an .aec file cannot hold whole are kept, too.
     jpeg: what becomes of JPEG files: "lossy", as of other pictures; "lossless", JPEG XL from which the same bytes come
     back; "keep".
-    effort: steps of a search for smaller files, see `Codec.compress`.
+    effort: steps of a search for smaller files; tune: "visual" or "psnr"; see `EncodeOptions`.
     others: what becomes of files that are not pictures, or damaged: "keep" them as they are, "skip" or "fail".
     prefix: a folder in the archive that names begin with. by_date: folders by the day that pictures were taken.
     exclude: patterns of names that are left out, beside what systems leave in folders (`planning.IGNORED`).
@@ -82,7 +83,7 @@ def create(
         quality = DEFAULT_QUALITY
     if psnr is not None and min_psnr is not None and min_psnr > psnr:
         min_psnr = None  # who asks for less than the floor wants it
-    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort)
+    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort, tune=tune)
     settings = settings_of(options, min_saving, jpeg, others, device, model, workers)
     if engine not in ("local", "ray"):
         raise AecodecError(f"engine {engine!r}; expected local or ray")

@@ -37,6 +37,7 @@ def redo(
     min_saving: float = DEFAULT_SAVING,
     jpeg: str = "lossy",
     effort: int = DEFAULT_EFFORT,
+    tune: str | None = None,
     device: str = "auto",
     model: str | Path | None = None,
     workers: int | None = None,
@@ -50,7 +51,7 @@ def redo(
     """
     started = time.monotonic()
     quality = DEFAULT_QUALITY if quality is None and bpp is None and psnr is None else quality
-    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort)
+    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort, tune=tune)
     settings = settings_of(options, min_saving, jpeg, "keep", device, model, workers)
     folder, single = storage.locate(archive)
     report = Report()

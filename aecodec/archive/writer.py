@@ -78,7 +78,7 @@ class Settings:
             "min_saving": self.min_saving,
             "jpeg": self.jpeg,
             "others": self.others,
-            "model": codec.model.id.hex(),
+            "model": codec.model_for(self.options).id.hex(),
             "effort": self.options.effort,
         }
 
@@ -143,7 +143,7 @@ def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Re
     """Batches in which pictures are compressed, and decoded again for the record; other items pass."""
     floor = settings.options.min_psnr
     wanted = replace(settings.options, min_psnr=None)
-    better = EncodeOptions(psnr=floor, effort=wanted.effort)
+    better = replace(wanted, quality=None, bpp=None, psnr=floor, tune=wanted.tuned_for)
 
     def measured(source: Picture, data: bytes, image: Image.Image) -> tuple[bytes, Image.Image, float]:
         return data, image, psnr(source, image)

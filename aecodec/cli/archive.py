@@ -66,7 +66,7 @@ FIDELITY = together(
         show_default=True,
         help="JPEG files: as other pictures, as JPEG XL that gives back the same bytes, or as they are.",
     ),
-    encode_options("effort"),
+    encode_options("effort", "tune"),
 )
 CREATION = together(
     FIDELITY,

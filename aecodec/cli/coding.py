@@ -18,6 +18,7 @@ from aecodec import container, files
 from aecodec.cli import output, process
 from aecodec.cli.options import DEVICE, MODEL, THREADS, Region, encode_options, examples, take_options, together
 from aecodec.errors import AecodecError, FormatError, PictureWarning
+from aecodec.facts import model_name
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
 from aecodec.progress import Progress
 
@@ -57,6 +58,8 @@ FILE_OPTIONS = together(
         "aecodec compress --size 200kB photo.jpg            at most so large",
         "aecodec compress --psnr 38 photo.jpg               at least so faithful",
         "aecodec compress --bpp 0.5 --min-psnr 32 *.png     small, but none too bad",
+        "aecodec compress --score 80 photo.jpg              at least so good to look at; 90: visually lossless",
+        "aecodec compress --tune psnr photo.png             for small errors rather than for the eye",
         "aecodec compress --effort 8 photo.jpg              smaller still, in eight times the time; 0: fastest",
         "aecodec compress - < photo.png > photo.aec         in a pipe",
         "aecodec compress -n -r holiday -o holiday-aec/     what would be written",
@@ -65,8 +68,9 @@ FILE_OPTIONS = together(
 @click.argument("photos", nargs=-1, required=True, type=PATH)
 @encode_options()
 @click.option("--strip", type=click.Choice(STRIPS), help="Leave out the position, or all that describes the picture.")
+@click.option("--only-if-smaller", is_flag=True, help="Write no file that is not smaller than its source.")
 @FILE_OPTIONS
-def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
+def compress(photos: Sequence[Path], strip: str | None, only_if_smaller: bool, **options: Any) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
     from aecodec import picture
     from aecodec.codec import Codec
@@ -83,8 +87,11 @@ def compress(photos: Sequence[Path], strip: str | None, **options: Any) -> None:
             if gone:
                 warnings.warn(f"left out: {', '.join(gone)}", PictureWarning, stacklevel=2)
         (data,) = codec.encode([loaded], wanted)
+        facts = {"bytes_in": before, "bytes_out": len(data), **header_facts(data, codec)}
+        if only_if_smaller and len(data) >= before:
+            return {**facts, "written": False}
         _write(job, lambda file: file.write(data))
-        return {"bytes_in": before, "bytes_out": len(data), **header_facts(data)}
+        return facts
 
     _run(Codec, photos, ".aec", PICTURE_SUFFIXES, one, **options)
 
@@ -125,7 +132,7 @@ def decompress(
         after = _write(job, lambda file: picture.save(image, file, suffix, dither))
         if damage:
             raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
-        return {"bytes_in": len(data), "bytes_out": after, **header_facts(data)}
+        return {"bytes_in": len(data), "bytes_out": after, **header_facts(data, codec)}
 
     _run(native.decoder, archives, ".png", [".aec"], one, **options)
 
@@ -139,11 +146,13 @@ def _refuse_other_suffix(photos: Sequence[Path], target: str | None) -> None:
         raise click.UsageError(f"compress writes .aec files; use -o {path.with_suffix('.aec')} instead of {path}")
 
 
-def header_facts(data: bytes) -> dict[str, Any]:
+def header_facts(data: bytes, codec: Codec) -> dict[str, Any]:
     """What the header of an .aec file says."""
     header = container.read_header(data, pixel_limit=sys.maxsize)
     bpp = round(8 * len(data) / (header.width * header.height), 4)
-    return {"width": header.width, "height": header.height, "bpp": bpp, "quality": header.quality / 100}
+    model = codec.model.name if header.model_id == codec.model.id else model_name(header.model_id)
+    size = {"width": header.width, "height": header.height}
+    return {**size, "bpp": bpp, "quality": header.quality / 100, "model": model}
 
 
 def _run(
@@ -207,11 +216,11 @@ def _run(
                     progress.line(output.printable(f"aecodec: {job.source}: {warning.message}", err=True), err=True)
             if as_json:
                 names = {"source": str(job.source), "target": str(job.target)}
-                said = output.as_json({**names, **facts, "seconds": round(seconds, 3), "model": codec.model.name}, None)
+                said = output.as_json({**names, **facts, "seconds": round(seconds, 3)}, None)
             else:
                 said = output.printable(_line(job, facts, seconds), quiet_output)
                 if verbose:
-                    said += f"  model {codec.model.name} on {codec.device}"
+                    said += f"  model {facts['model']} on {codec.device}"
             if not quiet:
                 progress.line(said, err=quiet_output)
     if totals.files > 1 and not quiet and not as_json:
@@ -243,6 +252,9 @@ class _Totals:
 
 def _line(job: Job, facts: dict[str, Any], seconds: float) -> str:
     """What became of one picture."""
+    if not facts.get("written", True):
+        sizes = f"{output.size(facts['bytes_in'])}; {job.target.name} would be {output.size(facts['bytes_out'])}"
+        return f"{job.source} stays as it is, {sizes}"
     return (
         f"{job.source} -> {job.target}  {output.size(facts['bytes_in'])} -> {output.size(facts['bytes_out'])}  "
         f"{facts['width']}x{facts['height']}  {facts['bpp']:.3f} bpp  quality {facts['quality']:g}  {seconds:.2f} s"

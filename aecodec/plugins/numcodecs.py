@@ -17,7 +17,8 @@ class Aecodec(Codec):
     """One picture per chunk, with the default model: uint8 of shape (..., H, W, 3), (..., H, W, 4) or (..., H, W),
     where only the last dimensions are longer than 1.
 
-    quality: 1..100, 50 if nothing else is asked for. options: as of `aecodec.compress`.
+    quality: 1..100, 50 if nothing else is asked for. options: as of `aecodec.compress`, but `tune` is "psnr": what is
+    kept in arrays is measured more often than looked at.
     """
 
     codec_id = "aecodec"  # "aec" would be taken for CCSDS 121.0, Adaptive Entropy Coding
@@ -37,7 +38,7 @@ class Aecodec(Codec):
         dimensions = 3 if array.ndim > 2 and array.shape[-1] in (1, 3, 4) else 2
         if array.ndim < 2 or array.size != np.prod(array.shape[-dimensions:]):
             raise AecodecError(f"chunk of shape {array.shape}; expected one picture, as (1, H, W, 3)")
-        return aecodec.compress(array.reshape(array.shape[-dimensions:]), **self._config)
+        return aecodec.compress(array.reshape(array.shape[-dimensions:]), **{"tune": "psnr", **self._config})
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         return ndarray_copy(np.asarray(aecodec.decompress(ensure_bytes(buf))), out)

@@ -19,10 +19,17 @@ from aecodec.models import read_weights, write_weights
 from aecodec.training.data import load_tiles
 
 
-def export(checkpoint: Path, sources: Sequence[str | Path], path: Path, *, log: Callable[[str], None] = print) -> str:
+def export(
+    checkpoint: Path,
+    sources: Sequence[str | Path],
+    path: Path,
+    *,
+    encoder: Encoder | None = None,
+    log: Callable[[str], None] = print,
+) -> str:
     """Writes the averaged weights of a checkpoint as a weights file.
 
-    sources: the training pictures; frequency tables are counted on some of them.
+    sources: the training pictures; frequency tables are counted on some of them. encoder: None for what fits aec1-11.
     Returns the SHA-256 in hexadecimal. Raises ModelError if the checkpoint is not one or cannot be exported exactly.
     """
     try:
@@ -35,10 +42,10 @@ def export(checkpoint: Path, sources: Sequence[str | Path], path: Path, *, log: 
     training, _, _ = load_tiles(sources)
     # Every so-manieth tile, so that every source has its share.
     tiles = training[:: max(1, len(training) // CROPS)]
-    digest = save(path, network, *fit_tables(None), provenance)
+    digest = save(path, network, *fit_tables(None), provenance, encoder)
     for turn in range(2):  # rounding depends on the tables, so they are counted once more
         histograms = count_symbols(Aec1Family(read_weights(path), "cpu"), tiles)
-        digest = save(path, network, *fit_tables(histograms), provenance)
+        digest = save(path, network, *fit_tables(histograms), provenance, encoder)
         log(f"tables {turn + 1} of 2 counted on {sum(int(h.sum()) for h in histograms):,} symbols")
     log(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}")
     return digest

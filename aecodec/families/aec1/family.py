@@ -79,7 +79,7 @@ class Aec1Family:
     def encode(
         self, latents: Tensor, pixels: Callable[[], Pixels], quality: int, options: EncodeOptions
     ) -> list[bytes]:
-        looked_at = from_pixels(pixels()) if options.effort else None
+        looked_at = from_pixels(pixels()) if options.effort or self.encoder.masking else None
         z, symbols, index, groups = self.symbols(latents, quality, looked_at, options.effort)
         hyper, z_indices = array(self.scale_model.z_residual(z), torch.int32), self.z_indices(z.shape[1:], quality)
         coded, tables = without_signs(symbols, groups), tables_of(index, groups)
@@ -87,7 +87,8 @@ class Aec1Family:
         return [self.tables.encode([(z, z_indices), (symbols, tables)]) for z, symbols, tables in tiles]
 
     def encoders(self, options: EncodeOptions) -> int:
-        return 1 if options.effort > 1 else 2  # more steps gain nothing by two and take twice the memory
+        # Steps back through the whole synthesis gain nothing by two, and take twice the memory.
+        return 1 if options.effort > (1 if self.encoder.linear_start else 0) else 2
 
     @torch.inference_mode()
     def decode(self, payloads: Sequence[bytes], size: Size, quality: int) -> list[Tensor]:
@@ -135,7 +136,7 @@ class Aec1Family:
         """What is entropy-coded of a batch of tiles.
 
         latents: see `analyse`. quality: hundredths. effort: steps of `search`, which needs the pixels of the tiles,
-        (B, 3, H, W) uint8.
+        (B, 3, H, W); so does an encoder that masks.
         Returns hyper latents (B, hyper, h/4, w/4), symbols (B, M, h, w) and their scale indices of the same shape, all
         as integers in float32, and the groups that hide signs.
         """
@@ -147,15 +148,15 @@ class Aec1Family:
         z = network.entropy_model.hyper_latents(y).round().mul_(z_coded[:, None, None])
         features, index = self.scale_model(z, quality - QUALITY_MIN)
         groups = sign_groups(index)
+        target = None if pixels is None else regroup(network_input(pixels.to(y.device)))
         if effort:
-            assert pixels is not None
-            target = regroup(network_input(pixels.to(y.device)))
+            assert target is not None
             with torch.inference_mode(mode=False):
                 y, shift = search(
                     network, y, features, index, self.prices, position, target, effort, groups, self.encoder
                 )
         else:
-            shift = shifts(index, self.prices, self.encoder.bits_per_square(position))
+            shift = shifts(index, self.prices, self.encoder.worth_map(position, target))
         symbols, _ = round_latents(network, y, features, index, shift, groups)
         return z, symbols, index, groups
 

@@ -84,11 +84,11 @@ def measure(
     if prices is not None:
         y, index = y.detach(), index.detach()
         groups = sign_groups(index)
+        target = regroup(x if cut is None else torch.cat(x.chunk(2, cut)))
         if effort:
-            target = regroup(x if cut is None else torch.cat(x.chunk(2, cut)))
             y, shift = search(model, y, features, index, prices, tile_position, target, effort, groups, encoder)
         else:
-            shift = shifts(index, prices, encoder.bits_per_square(tile_position))
+            shift = shifts(index, prices, encoder.worth_map(tile_position, target))
 
     def symbols_of(mean: Tensor, number: int) -> Tensor:
         residual = y - mean

@@ -8,22 +8,31 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from aecodec.coding.tables import ESCAPE_TOP
-from aecodec.families.aec1.config import scale_of_index
+from aecodec.families.aec1.config import STRIDE, LambdaRange, rate_distortion_lambda, scale_of_index
 from aecodec.families.aec1.hiding import Passes, Places, hide
 from aecodec.families.aec1.network import Aec1
+from aecodec.families.layouts import pixels_of_squares
+
+LIFTED = 0.6  # position above which `Encoder.lift` counts
+LUMA = 0.3, 0.59, 0.11
+CALMEST = 30.0  # squared levels; below, nothing is calmer
 
 
 @dataclass(frozen=True)
 class Encoder:
     """What the encoder decides by. It is fitted to a set of weights and stands in their metadata; these are those of
-    aec1-10 and aec1-11, which say nothing of it, chosen on held-out training crops (docs/adr).
+    aec1-11, which says nothing of it, chosen on held-out training crops (docs/adr).
 
     objective: what a search lowers beside the bits, a key of `search.OBJECTIVES`. worth: bits that a squared error of
     one step is worth, at quality 1 and at quality 100; searched_worth: the same of latents that know what they do to
     the pixels. curvature: bits of distortion per squared step of a latent. first_step, last_step: how far a latent goes
-    to what is best for it alone, at first and after all steps.
+    to what is best for it alone, at first and after all steps. linear_start: whether the first step takes the gradient
+    through the linear path alone, which saves the way back through the others. limit: steps that a latent is moved by,
+    at most, before that; None: any number. masking: by which power of its local variance an error is worth less, see
+    `masks`. lift: the logarithm of how much larger lambda is at quality 100 than the config says, see `lambdas`.
     """
 
     objective: str = "mse"
@@ -32,6 +41,10 @@ class Encoder:
     curvature: float = 10.0
     first_step: float = 0.35
     last_step: float = 0.15
+    linear_start: bool = True
+    limit: float | None = None
+    masking: float = 0.0
+    lift: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Encoder:
@@ -48,6 +61,35 @@ class Encoder:
         first, last = self.worth
         return (first - (first - last) * position) ** (1 - searched) * self.searched_worth**searched
 
+    def worth_map(self, position: Tensor, target: Tensor | None, searched: float = 0) -> Tensor:
+        """The same as `shifts` takes it; target: see `masks`, None where nothing is masked."""
+        worth = self.bits_per_square(position, searched)
+        if not self.masking or target is None:
+            return worth
+        return worth.view(-1, 1, 1, 1) * masks(target, self.masking)
+
+    def lambdas(self, config: LambdaRange, position: Tensor) -> Tensor:
+        """lambda at positions in 0..1: that of the config, but larger in the upper part of the range."""
+        above = ((position - LIFTED) / (1 - LIFTED)).clamp_min(0)
+        return rate_distortion_lambda(config, position) * (self.lift * above.square()).exp()
+
+
+def masks(target: Tensor, power: float) -> Tensor:
+    """What an error of a latent is worth beside the mean of the picture: (B, 1, h, w), geometric mean 1.
+
+    Where much is going on, less is seen of it. The variance that counts is that of luma in the block of 16x16 pixels,
+    or in its quarters if they are calmer. target: (B, 12, 8 h, 8 w), see `layouts.regroup`.
+    """
+    pixels = 255 * pixels_of_squares(target.float())
+    luma = (pixels * torch.tensor(LUMA, device=pixels.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+    def variance(side: int) -> Tensor:
+        return F.avg_pool2d(luma.square(), side) - F.avg_pool2d(luma, side).square()
+
+    calm = torch.minimum(variance(STRIDE), F.avg_pool2d(variance(STRIDE // 2), 2)).clamp_min(0)
+    logarithm = -power * (calm + CALMEST).log()
+    return (logarithm - logarithm.mean((1, 2, 3), keepdim=True)).exp()
+
 
 def shifts(index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
     """By how much rounding differs from rounding down: (B, M, h, w), for `quantise`.
@@ -55,8 +97,13 @@ def shifts(index: Tensor, prices: Tensor, worth: Tensor) -> Tensor:
     A symbol of 1 rather than 0 pays if its price is less than worth * (r^2 - (r - 1)^2), so from r = 0.5 + price /
     (2 worth) on; the same is good for larger symbols, and never are two steps rounded away.
 
-    index: (B, M, h, w), scale indices. prices: (64,), see `Tables.prices`. worth: (B,), see `Encoder.bits_per_square`.
+    index: (B, M, h, w), scale indices. prices: (64,), see `Tables.prices`. worth: see `Encoder.bits_per_square`; (B,),
+    or (B, 1, h, w).
     """
+    if worth.ndim > 1:
+        price = prices[index.long()]
+        shift = (price / (2 * worth) - 0.5).clamp_(max=0.5)
+        return torch.where(price.isinf(), ESCAPE_TOP + 1, shift)
     table = (prices / (2 * worth[:, None]) - 0.5).clamp_(max=0.5)
     table = torch.where(prices.isinf(), ESCAPE_TOP + 1, table)  # what is not coded becomes 0
     place = index.permute(0, 2, 3, 1).int()
