@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 RESULTS = Path(__file__).with_suffix(".json")
-PICTURES = 2000
+PICTURES = 1000
 KILLS = 10
 SHARD_MB = 2.0
 SCRIPTS = ["plage", "Strände", "海滩", "παραλία", "пляж", "חוף", "شاطئ", "समुद्र तट", "ビーチ", "🏖"]
@@ -48,7 +48,7 @@ def crops(tars: list[Path]) -> list[Image.Image]:
 
 
 def make_collection(root: Path, images: list[Image.Image]) -> int:
-    """2,000 pictures of 128 to 256 pixels a side and one of every odd kind. Returns the number of good pictures."""
+    """1,000 pictures of 128 to 256 pixels a side and one of every odd kind. Returns the number of good pictures."""
     rng = random.Random(0)
     for number in range(PICTURES):
         image = images[number % len(images)]
@@ -144,7 +144,7 @@ def acceptance(work: Path, images: list[Image.Image], weights: Path) -> dict[str
     rng = random.Random(1)
     kills, moments = 0, []
     while kills < KILLS:
-        moments.append(round(rng.uniform(0.5, 2 + created["seconds"] / 6), 2))
+        moments.append(round(rng.uniform(0.5, 4 + created["seconds"] / KILLS), 2))
         kills += Run("create", photos, work / "killed", *model, *shards).kill_after(moments[-1])
         left = digests(work / "killed")
         finished = {name for name in left if name.endswith(".zip")}
@@ -235,9 +235,9 @@ def memory(work: Path, images: list[Image.Image], weights: Path) -> dict[str, An
     whole = work / "whole"
     commands: dict[str, list[object]] = {
         "create_10": ["create", ten, work / "ten.zip", *model],
-        "create_2000": ["create", work / "photos", whole, *model, "--shard-size", SHARD_MB],
-        "verify_deep_2000": ["verify", whole, "--deep", *model],
-        "extract_2000": ["extract", whole, "-o", work / "out", *model],
+        "create_1000": ["create", work / "photos", whole, *model, "--shard-size", SHARD_MB],
+        "verify_deep_1000": ["verify", whole, "--deep", *model],
+        "extract_1000": ["extract", whole, "-o", work / "out", *model],
     }
     return {name: figures(Run(*command).result()) for name, command in commands.items()}
 

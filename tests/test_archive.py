@@ -596,7 +596,7 @@ def test_command_line(collection: Path, tmp_path: Path, small_weights: Path) -> 
     assert facts["source_bytes"] == sum(map(len, contents(collection).values()))
     assert "All 18 files are whole" in run("verify", arc, "--deep", "--source", collection, *plain).stdout
     run("extract", arc, "*.png", "-o", tmp_path / "out", *plain)
-    assert "present" in run("extract", arc, "*.png", "-o", tmp_path / "out", *plain).stdout
+    assert "there already" in run("extract", arc, "*.png", "-o", tmp_path / "out", *plain).stdout
     (tmp_path / "out" / "grey.png").write_text("mine")
     run("extract", arc, "*.png", "-o", tmp_path / "out", *plain, code=1)
     assert set(contents(tmp_path / "out")) == PICTURES

@@ -13,7 +13,7 @@ from aecodec.archive.finding import Wanted, find, select
 from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.archive.reader import Archive
 from aecodec.cli import output, process
-from aecodec.cli.archive_text import HEAD, counted, created, line, speed, verified, words
+from aecodec.cli.archive_text import HEAD, created, extracted, line, speed, verified, words
 from aecodec.cli.options import AS_JSON, DEVICE, MODEL, THREADS, encode_options, together
 from aecodec.cli.output import count, printable
 from aecodec.errors import AecodecError, ArchiveWarning
@@ -255,7 +255,7 @@ def extract(path: str, pattern: str, target: str, device: str, model: str | None
         report: Report = library.extract(opened, target, pattern, progress=progress, **more)
         return report
 
-    _run(work, counted, **options)
+    _run(work, extracted, **options)
 
 
 @archive.command()
@@ -273,7 +273,7 @@ def verify(path: str, **options: Any) -> None:
 @AS_JSON
 def repair(path: str, as_json: bool) -> None:
     """Write damaged shards anew with all that is whole in them; what they were before stays beside them."""
-    _run(lambda library, progress, more: library.repair(path), counted, as_json=as_json)
+    _run(lambda library, progress, more: library.repair(path), extracted, as_json=as_json)
 
 
 def _opened(path: str, *options: Any, **more: Any) -> Archive:
@@ -304,7 +304,7 @@ def _run(
         from aecodec.pipeline import session
 
         def progress(report: Report) -> None:
-            if not quiet:
+            if not quiet and report.bytes_in < report.bytes_total:
                 bar.update(report.bytes_in, report.bytes_total, report.seconds, speed(report))
 
         with session(threads), Progress() as bar:

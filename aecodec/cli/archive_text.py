@@ -37,43 +37,57 @@ def words(value: Any) -> str:
 
 
 def created(report: Report) -> Iterable[str]:
+    """Lines about what was archived."""
     if report.left_out:
         names = sorted({name.rstrip("/").rsplit("/", 1)[-1] for name in report.left_out})
         yield f"{count(len(report.left_out), 'file')} left out: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"
     if "new" in report.counts:
-        counts = _kinds(report)
-        yield f"to do: {counts}; {size(report.bytes_total)} to read"
+        yield f"to do: {kinds(report)}; {size(report.bytes_total)} to read"
         return
     lossy = report.counts[PICTURE]
     if lossy:
-        worst = "; ".join(f"{name} {psnr:.1f}" for psnr, name in report.worst)
-        yield (
-            f"{count(lossy, 'picture')} stored lossy: PSNR {report.psnr_sum / lossy:.1f} dB on average, at worst "
-            f"{report.worst[0][0]:.1f} dB ({worst})"
-        )
-    yield from counted(report)
-
-
-def _kinds(report: Report) -> str:
-    """How many of each kind: 1 kept, 3 pictures."""
-    numbers = [(kind, number) for kind, number in sorted(report.counts.items()) if number]
-    return ", ".join(count(number, kind) if kind == PICTURE else f"{number:,} {kind}" for kind, number in numbers)
-
-
-def counted(report: Report) -> Iterable[str]:
-    counts = _kinds(report)
+        (lowest, worst), *others = report.worst
+        more = "; then " + ", ".join(f"{name} {psnr:.1f}" for psnr, name in others) if others else ""
+        average = report.psnr_sum / lossy
+        least = f"{worst} at worst {lowest:.1f} dB"
+        yield f"{count(lossy, 'picture')} stored lossy: {average:.1f} dB on average, {least}{more}"
     moved = f"; {amounts(report.bytes_in, report.bytes_out)}, {report.seconds:.1f} s" if report.bytes_out else ""
-    yield (counts or "nothing to do") + moved
+    yield kinds(report) + moved
+
+
+def extracted(report: Report) -> Iterable[str]:
+    """A line about what was written."""
+    yield kinds(report) + (f"; {size(report.bytes_out)} written, {report.seconds:.1f} s" if report.bytes_out else "")
 
 
 def verified(report: Report) -> Iterable[str]:
+    """A sentence about what was checked."""
     from aecodec.archive.verifying import summary
 
-    counts = _kinds(report)
-    yield f"{summary(report)} ({counts or 'nothing'})"
+    yield f"{summary(report)} ({kinds(report)})"
+
+
+NOUNS = {  # of one, of several
+    "picture": ("picture", "pictures"),
+    "jpeg": ("JPEG as JPEG XL", "JPEGs as JPEG XL"),
+    "original": ("picture kept", "pictures kept"),
+    "other": ("other file", "other files"),
+    "folder": ("empty folder", "empty folders"),
+    "link": ("link", "links"),
+    "duplicate": ("duplicate", "duplicates"),
+    "new": ("new file", "new files"),
+    "present": ("there already", "there already"),
+}
+
+
+def kinds(report: Report) -> str:
+    """How many files of which kind."""
+    counts = [(*NOUNS.get(kind, (kind, kind)), number) for kind, number in sorted(report.counts.items()) if number]
+    return ", ".join(f"{number:,} {one if number == 1 else several}" for one, several, number in counts) or "nothing"
 
 
 def speed(report: Report) -> str:
+    """For the bar of progress."""
     files = sum(number for kind, number in report.counts.items() if kind != FAILED)
-    pace = report.pixels / 1e6 / max(report.seconds, 1e-9)
-    return f"{count(files, 'file')}, {pace:.2f} MP/s, {amounts(report.bytes_in, report.bytes_out)}"
+    pixels = f", {report.pixels / 1e6 / max(report.seconds, 1e-9):.2f} MP/s" if report.pixels else ""
+    return f"{count(files, 'file')}{pixels}"
