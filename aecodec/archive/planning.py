@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -245,7 +244,3 @@ def alone(part: Iterable[Planned], held: Mapping[str, Record]) -> tuple[Planned,
     return tuple(
         replace(p, same_as="") if p.same_as and p.same_as not in held and p.same_as not in names else p for p in part
     )
-
-
-def is_glob(pattern: str) -> bool:
-    return re.search(r"[*?\[]", pattern) is not None

@@ -7,7 +7,7 @@ import mmap
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -257,29 +257,16 @@ def _rewrite(folder: Folder, name: str, recovered: Recovered, report: Report) ->
         return None
     with folder.open(name) as old, folder.draft(name) as draft:
         draft.begin([])
-        digest = rewrite(draft.file, recovered.contents.settings, records, {r.name: (old, r) for r in stored})
+        writer = ShardWriter(draft.file, recovered.contents.settings)
+        writer.begin()
+        written = [
+            writer.stream(record, record.stored, read_at(old, record.offset, record.stored))
+            if record.kind in STORED
+            else record
+            for record in records
+        ]
+        digest = writer.finish(written)
         second = folder.keep_aside(name, DAMAGED)
         draft.publish(replace=True)
     report.notes.append(f"{name} was written anew; what it was before is {second}")
     return digest
-
-
-def rewrite(
-    file: BinaryIO,
-    settings: Mapping[str, Any],
-    records: Sequence[Record],
-    sources: Mapping[str, tuple[BinaryIO, Record]],
-) -> str:
-    """Writes a shard of files that have been archived before. sources: where the stored bytes of each are.
-
-    Returns its SHA-256.
-    """
-    writer = ShardWriter(file, settings)
-    writer.begin()
-    written = []
-    for record in records:
-        if record.name in sources:
-            old, place = sources[record.name]
-            record = writer.stream(record, place.stored, read_at(old, place.offset, place.stored))
-        written.append(record)
-    return writer.finish(written)
