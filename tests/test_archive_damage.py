@@ -509,7 +509,8 @@ def test_archives_of_the_second_format_still_open(tmp_path: Path) -> None:
         "notes.txt": "other",
         "photo.jpg": "jpeg",
     }
-    assert archive.verify(opened, deep=True).problems == []
+    unread = [] if jpegs.available() else ["photo.jpg"]  # JPEG XL is an extra
+    assert [name for name, _ in archive.verify(opened, deep=True).problems] == unread
     if jpegs.available():
         assert archive.extract(opened, tmp_path / "out").problems == []
         assert (tmp_path / "out" / "copy of notes.txt").read_text() == "sunny\n"

@@ -23,7 +23,7 @@ from aecodec.families.aec1.objective import laplace_bits, loss_per_patch, measur
 from aecodec.families.aec1.optimisers import muon_matrices
 from aecodec.families.aec1.weights import trainable
 from aecodec.families.layouts import network_input, pixels_of_squares, regroup, shuffle, unshuffle
-from aecodec.models import DEFAULT, load_released, locate, read_weights
+from aecodec.models import DEFAULTS, load_released, locate, read_weights
 from aecodec.training import loop
 from aecodec.training.data import block_covariance, load_tiles, random_patches
 from aecodec.training.export import export
@@ -211,8 +211,8 @@ def test_the_entropy_model_sees_cut_patches_as_two_tiles(small_network: Aec1, cu
 
 
 def test_tuning_sees_the_latents_that_a_search_finds() -> None:
-    prices = load_released(DEFAULT, "cpu").family.prices
-    network = trainable(read_weights(*locate(DEFAULT)))
+    prices = load_released(DEFAULTS["psnr"], "cpu").family.prices
+    network = trainable(read_weights(*locate(DEFAULTS["psnr"])))
     photo = np.array(Image.open(Path(__file__).parents[1] / "examples" / "coffee.png"))[:256, :256]
     x = network_input(torch.from_numpy(photo).permute(2, 0, 1)[None]).repeat(3, 1, 1, 1)
     position = torch.tensor([0.2, 0.5, 0.8])
@@ -229,8 +229,8 @@ def test_tuning_sees_the_latents_that_a_search_finds() -> None:
 
 def test_tuning_teaches_the_analysis_the_rate_of_noisy_latents() -> None:
     """Noise moves the gradient of the analysis alone: neither what is measured nor the decoder's."""
-    prices = load_released(DEFAULT, "cpu").family.prices
-    network = trainable(read_weights(*locate(DEFAULT)))
+    prices = load_released(DEFAULTS["psnr"], "cpu").family.prices
+    network = trainable(read_weights(*locate(DEFAULTS["psnr"])))
     photo = np.array(Image.open(Path(__file__).parents[1] / "examples" / "coffee.png"))[:128, :128]
     x, position = network_input(torch.from_numpy(photo).permute(2, 0, 1)[None]), torch.tensor([0.5])
     with torch.no_grad():

@@ -37,6 +37,8 @@ aec_status aec_model_open(const uint8_t *data, size_t size, const uint8_t id[4],
         status = aec__fail(error, AEC_MEMORY, "no memory for the model");
     } else if (!own) {
         status = aec__fail(error, AEC_UNKNOWN_FAMILY, "weights: of the family %.40s, which this libaec does not know", w.family);
+    } else if (!w.config) {
+        status = aec__fail(error, AEC_MODEL, "not a weights file of aecodec (it has no config)");
     } else {
         m->family = own;
         if (id) {

@@ -206,8 +206,8 @@ aec_status aec__weights_open(const uint8_t *data, size_t size, weights *w, aec_e
         entry(&j, tensors, size - 8 - header, own);
     } while (!status && !j.wrong && accept(&j, ','));
     if (!status) expect(&j, '}');
-    if (!status && (j.wrong || !w->config))
-        status = aec__fail(error, AEC_MODEL, "not a weights file of aecodec (its header is damaged or has no config)");
+    if (!status && j.wrong)
+        status = aec__fail(error, AEC_MODEL, "not a weights file of aecodec (its header is damaged)");
     if (status) aec__weights_close(w);
     else qsort(w->tensors, w->count, sizeof *w->tensors, by_name);
     return status;
