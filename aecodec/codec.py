@@ -46,7 +46,7 @@ class Codec:
             one. Files that were written with another released model are decoded with that one.
         pixel_limit: pictures of more pixels raise LimitError.
         threads: of the CPU, for the length of a call; None: as many as torch has been told to use.
-        precision: of all that need not be exact: "auto" (what is fast), "float32" or "bfloat16".
+        precision: what the encoder computes in: "auto" (what is fast), "float32" or "bfloat16"; decoding is float32.
 
     Raises ModelError if the model cannot be loaded, AecodecError if the device does not exist. Where memory does not
     suffice, all methods raise MemoryError and the codec stays usable.

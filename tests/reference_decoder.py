@@ -201,7 +201,7 @@ class ReferenceModel:
                 negative.append(bit)
             for group, bit in zip(groups, negative, strict=True):
                 symbols[group[0]] *= -1 if bit else 1
-        return symbols
+        return symbols.clip(-2047, 2047)
 
     def decode(self, data: bytes) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(z, scale indices, symbols) of every tile."""

@@ -112,7 +112,8 @@ class FamilyModule(Protocol):
     def load(self, weights: Weights, device: str, precision: str) -> Family:
         """The family with these weights.
 
-        device: as torch names it. precision: "auto", what is fast there; "float32"; "bfloat16".
+        device: as torch names it. precision: what the encoder computes in: "auto" (what is fast there), "float32" or
+        "bfloat16".
         Raises ModelError if the tensors are not those of the family.
         """
         ...

@@ -79,7 +79,7 @@ def _header(data: bytes) -> dict[str, Any]:
 def load(path: Path, device: str, precision: str = "auto", expected_sha256: str | None = None) -> Model:
     """A model from its weights file.
 
-    device: as torch names it. precision: of what need not be exact; "auto" is what is fast there, "float32" or
+    device: as torch names it. precision: what the encoder computes in; "auto" is what is fast there, "float32" or
     "bfloat16". Raises ModelError if the file is none of a family that there is, or not the one with this hash.
     """
     weights = read_weights(path, expected_sha256)

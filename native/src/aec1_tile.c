@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define Z_TOP 127
+#define SYMBOL_TOP 2047
 
 /* A map whose rows begin and end with a position of zeros. */
 typedef struct map {
@@ -235,6 +236,7 @@ aec_status aec__aec1_tile(const void *prepared, const uint8_t *payload, size_t s
         goto end;
     }
     for (int pass = 0; pass < 2; pass++) aec__restore_signs(&groups[pass], k.symbols, parities);
+    for (size_t i = 0; i < elements; i++) k.symbols[i] = aec__max(-SYMBOL_TOP, aec__min(k.symbols[i], SYMBOL_TOP));
 
     aec__run(threads, h, first_pass_row, &k);
     aec__run(threads, h, second_pass_row, &k);

@@ -20,6 +20,7 @@ SCALE_MIN = 0.11  # standard deviation of scale index 0, in quantisation steps
 SCALES_PER_OCTAVE = 6
 Z_INDEX_STEPS = 4096  # fixed-point steps per scale index of a hyper channel
 Z_TOP = 127  # hyper latents are clamped to -127..127
+SYMBOL_TOP = 2047  # symbols of latents to -2047..2047: five times what any picture gives, see docs/adr/0030
 Z_WEIGHT_STEPS = 64  # fixed-point steps per unit of a weight in their prediction
 TRUNK_LAYERS = ((3, False), (1, True), (3, False), (1, True), (3, False))  # kernel, followed by 2x subpixel upsampling
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,9 +15,9 @@ from aecodec.errors import ModelError
 from aecodec.exact import selftest
 from aecodec.exact.layers import POSITION_STEPS
 from aecodec.exact.precision import full_precision
-from aecodec.families.aec1.config import HYPER_STRIDE, STRIDE, scale_of_index
+from aecodec.families.aec1.config import HYPER_STRIDE, STRIDE, SYMBOL_TOP, scale_of_index
 from aecodec.families.aec1.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
-from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec1.network import Aec1, prepare_layers
 from aecodec.families.aec1.rounding import round_latents, shifts
 from aecodec.families.aec1.scale_model import ExactScaleModel
 from aecodec.families.aec1.search import search
@@ -38,7 +39,8 @@ class Aec1Family:
     Latents are (B, M, h, w) float32, before gain; they do not depend on quality. States are (M + trunk, h, w) float32:
     latents in quantisation steps, after them the features of the scale model.
 
-    Attributes: network (Aec1 without its training-time scale model, in evaluation mode, channels_last), scale_model
+    Attributes: network (Aec1 without its training-time scale model, in evaluation mode, channels_last), synthesis (its
+    own, in float32 whatever the encoder computes in: bfloat16 moves pixels of charts by three levels), scale_model
     (exact), tables, prices (`Tables.prices` as a tensor), encoder (what it decides by).
     """
 
@@ -58,7 +60,10 @@ class Aec1Family:
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"tensors do not fit the network ({error})") from error
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.prepare_for_inference(_dtype(precision, self.device))
+        dtype = _dtype(precision, self.device)
+        self.synthesis = self.network.synthesis if dtype == torch.float32 else copy.deepcopy(self.network.synthesis)
+        self.network.prepare_for_inference(dtype)
+        prepare_layers(self.synthesis)
 
     @property
     def geometry(self) -> Geometry:
@@ -104,7 +109,7 @@ class Aec1Family:
             symbols.append(decoder.take(indices))
             decoder.finish()
         r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
-        r_hat = with_signs(r_hat, groups)
+        r_hat = with_signs(r_hat, groups).clamp_(-SYMBOL_TOP, SYMBOL_TOP)
         with full_precision(self.device.type):
             r_hat, means = self.network.entropy_model.passes(features, scale_of_index(index), lambda *_: r_hat)
         return list(torch.cat([means.add_(r_hat), features], 1))
@@ -116,7 +121,7 @@ class Aec1Family:
         m = self.network.config.latent_channels
         y_hat, features = (v.contiguous(memory_format=torch.channels_last) for v in (states[:, :m], states[:, m:]))
         with full_precision(self.device.type):  # of the linear path: pixels within a level, whatever the host asks for
-            x = self.network.synthesis(
+            x = self.synthesis(
                 y_hat, y_hat * self.network.decoder_gain(position), features, position, inside.in_units(STRIDE)
             )
         white = 2**depth - 1

@@ -270,13 +270,18 @@ class Aec1(nn.Module):
 
     def prepare_for_inference(self, dtype: torch.dtype) -> None:
         """Moves the nonlinear paths of analysis and synthesis to a dtype; all else has to stay float32."""
-        self.requires_grad_(False).eval()
         synthesis = self.synthesis
         parts: list[nn.Module] = [self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up]
         parts += [synthesis.blocks_8, synthesis.last]
         parts += [synthesis.filter.second, synthesis.filter.more, synthesis.filter.last]
         for part in parts:
             part.to(dtype)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
-                layer.dilation = cpu_dilation(layer.kernel_size[0])
+        prepare_layers(self)
+
+
+def prepare_layers(network: nn.Module) -> None:
+    """Evaluation mode, and layers as they are computed fastest."""
+    network.requires_grad_(False).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
+            layer.dilation = cpu_dilation(layer.kernel_size[0])
