@@ -16,6 +16,7 @@ from aecodec.families.aec1.config import BLOCK, ModelConfig
 from aecodec.families.aec1.fitting import fit_tables
 from aecodec.families.aec1.klt import start_from_klt
 from aecodec.families.aec1.network import Aec1
+from aecodec.native import build
 from aecodec.training.export import save
 
 SMALL = ModelConfig(
@@ -31,6 +32,13 @@ SMALL = ModelConfig(
     analysis_blocks_16=1,
     rows=4,
 )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Sources of libaec that have changed since it was built would be tested as they were."""
+    if not hasattr(session.config, "workerinput") and build.TARGET.exists() and not build.fresh():
+        problem = build.build()
+        assert problem is None, problem
 
 
 def smooth_covariance() -> torch.Tensor:
