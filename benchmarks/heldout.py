@@ -70,15 +70,26 @@ def write_manifest(photos: Path) -> None:
     MANIFEST.write_text(f"[\n{lines}\n]\n")
 
 
+def crop_name(crop: dict[str, Any]) -> str:
+    """A file name that tells the picture to people and its pixels to programs."""
+    tar, _, member = crop["file"].partition(".tar/")
+    return f"{tar}-{Path(member).stem}-{crop['sha256'][:8]}.png"
+
+
+def spread(photos: Sequence[Photo], count: int) -> list[Photo]:
+    """So many of them, evenly spread."""
+    return [photos[i * len(photos) // count] for i in range(count)]
+
+
 def crops(photos: Path, kind: str) -> list[Photo]:
     """The crops of one kind as PNG files in the cache, or all of a folder of PICTURES. Exits where the pictures are not
     those of the manifest."""
     if (PICTURES / kind).is_dir():
         return find_photos([PICTURES / kind])[0]
-    folder = cache_folder() / "heldout"
+    folder = cache_folder() / "heldout" / kind
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [crop for crop in json.loads(MANIFEST.read_text()) if crop["kind"] == kind]
-    paths = {crop["file"]: folder / f"{crop['sha256'][:16]}.png" for crop in wanted}
+    paths = {crop["file"]: folder / crop_name(crop) for crop in wanted}
     if not all(path.exists() for path in paths.values()):
         pictures = dict(held_out(photos))
         for crop in wanted:
@@ -129,7 +140,7 @@ def main() -> None:
     if not photos:
         sys.exit(f"{MANIFEST.name} has no {options.kind}")
     if options.pictures:
-        photos = [photos[i * len(photos) // options.pictures] for i in range(options.pictures)]
+        photos = spread(photos, options.pictures)
     names = [photo.name for photo in photos]
     anchors = [codecs.make(name) for name in options.codecs.split(",")]
     test = codecs.make("aecodec" + (f"@{options.effort}" if options.effort is not None else ""), options.model)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,78 @@ def details(folder: str, kind: str, anchor: str) -> str:
     return markdown(head, rows)
 
 
+def reach(folder: str, kind: str, anchor: str) -> str:
+    """By how many percent files are larger than the anchor's at the same SSIMULACRA2, those without loss among them."""
+    results = load(folder, "results")
+    targets = results["kinds"][kind]["reach"][anchor]
+    titles = {codec["name"]: codec["title"] for codec in results["codecs"]}
+
+    def cell(name: str, target: str) -> str:
+        found = targets[target][name]
+        text = "none" if found["mean"] is None else signed(found["mean"])
+        if found["error"] is not None:
+            text += f" ± {found['error']:.1f}"
+        few = [f"{found['pictures']} of {found['total']}"] if found["pictures"] < found["total"] else []
+        few += [f"{found['lossless']} lossless"] if found["lossless"] else []
+        return text + (f" ({', '.join(few)})" if few else "")
+
+    rows = []
+    for name in titles:
+        if name != anchor:
+            cells = [titles[name], *(cell(name, target) for target in targets)]
+            rows.append([f"**{text}**" for text in cells] if name.startswith("aecodec") else cells)
+    return markdown([f"against {titles[anchor]}", *(f"SSIMULACRA2 {target}" for target in targets)], rows)
+
+
+def generations(folder: str) -> str:
+    """Ten times compressed and decompressed: what changes from the first file to the tenth, means over the pictures."""
+    found = load(folder, "generations")
+    rows = []
+    for name, of_codec in found["generations"].items():
+        for quality in sorted({key.split()[-1] for key in of_codec}):
+            coloured = [of for key, of in of_codec.items() if key.endswith(quality) and " grey " not in key]
+            grey = [of for key, of in of_codec.items() if key.endswith(quality) and " grey " in key]
+            first, last = ([of[generation] for of in coloured] for generation in ("1", "10"))
+            scores = [statistics.fmean(m["ssimulacra2"] for m in each) for each in (first, last)]
+            sizes = [statistics.fmean(m["bytes"] for m in each) for each in (first, last)]
+            rows.append(
+                [
+                    found["codecs"][name]["title"],
+                    quality,
+                    f"{scores[0]:.1f}",
+                    f"{scores[1]:.1f} ({signed(scores[1] - scores[0])})",
+                    signed(100 * (sizes[1] / sizes[0] - 1)),
+                    f"{statistics.fmean(abs(m['brightness']) for m in last):.2f}",
+                    f"{statistics.fmean(m['colour'] for m in last):.2f}",
+                    f"{statistics.fmean(of['10']['colour'] for of in grey):.2f}",
+                    f"{max(of['10']['chroma'] for of in grey):.0f}",
+                ]
+            )
+    head = ["codec", "quality", "SSIMULACRA2, first", "tenth", "bytes, %", "brightness", "colour"]
+    return markdown([*head, "colour of grey pictures", "of one pixel at most"], rows)
+
+
+def end(folder: str) -> str:
+    """Where the range of qualities ends: quality 100."""
+    found = load(folder, "generations")
+    rows = []
+    for name, of_codec in found["end"].items():
+        scores = sorted(of["ssimulacra2"] for of in of_codec.values())
+        rows.append(
+            [
+                found["codecs"][name]["title"],
+                f"{statistics.fmean(of['bpp'] for of in of_codec.values()):.2f}",
+                f"{statistics.fmean(of['psnr_rgb'] for of in of_codec.values()):.1f}",
+                f"{statistics.fmean(scores):.1f} ({scores[0]:.1f} to {scores[-1]:.1f})",
+                f"{statistics.fmean(of['butteraugli'] for of in of_codec.values()):.2f}",
+                f"{sum(score >= 90 for score in scores)} of {len(scores)}",
+                f"{sum(score >= 80 for score in scores)} of {len(scores)}",
+            ]
+        )
+    head = ["quality 100", "bpp", "PSNR, dB", "SSIMULACRA2", "Butteraugli 3-norm", "reach 90", "reach 80"]
+    return markdown(head, rows)
+
+
 def published(folder: str, kind: str) -> str:
     """BD-rate of our mean curves against published ones, by PSNR."""
     results = load(folder, "results")
@@ -146,6 +219,9 @@ def settings(folder: str) -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "rates": rates,
+    "reach": reach,
+    "generations": generations,
+    "end": end,
     "details": details,
     "published": published,
     "heldout": heldout,

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from aecodec.benchmark import codecs, curves, measure, memory, metrics, report
+from aecodec.benchmark import codecs, curves, measure, memory, metrics, reach, report
 from aecodec.benchmark.curves import Point
 from aecodec.benchmark.measure import Measurement, Photo
 from aecodec.cli import main
@@ -405,6 +406,34 @@ def taken(image: str, quality: float, bpp: float, score: float | None, codec: st
     return Measurement(image, codec, quality, 1000, bpp, {"psnr_rgb": score}, 0.1, 0.1)
 
 
+def test_a_file_without_loss_is_no_point_of_a_curve_and_hides_no_picture_from_the_others() -> None:
+    jpeg = [taken(name, p.quality, p.bpp, p.score) for name in "abc" for p in CURVE]
+    webp = [taken(name, p.quality, p.bpp / 2, p.score, "webp") for name in "abc" for p in CURVE]
+    jxl = [replace(m, codec="webp", scores={"psnr_rgb": None}) if m.image == "b" else m for m in webp]
+    found = built(jpeg + jxl, ["a", "b", "c"])["kinds"]["album"]
+    assert found["lossless"] == {"webp": {f"{p.quality:g}": ["b"] for p in CURVE}}
+    assert found["excluded"] == {"psnr_rgb": {}}
+    bd = found["bd_rates"]["jpeg"]["psnr_rgb"]["webp"]
+    assert bd["images"] == {"a": pytest.approx(-50), "b": None, "c": pytest.approx(-50)}
+    assert (bd["summary"]["pictures"], bd["summary"]["total"]) == (2, 3)
+    assert bd["mean_curves"] == pytest.approx(-50)  # of the other two
+
+
+def test_bytes_until_a_score_count_files_without_loss_and_interpolate_only_between_lossy_ones() -> None:
+    def scored(size: int, score: float, codec: str = "jpeg") -> Measurement:
+        return Measurement("a", codec, size, size, 1.0, {"ssimulacra2": score}, 0, 0)
+
+    lossy = [scored(1000, 40), scored(4000, 80), scored(8000, 85)]
+    assert reach.size(lossy, 60) == pytest.approx(2000)  # half way by the logarithm
+    assert reach.size(lossy, 30) == 1000
+    assert reach.size(lossy, 90) is None
+    without_loss = [scored(1000, 40, "webp"), scored(5000, 100, "webp")]
+    assert reach.size(without_loss, 60) == 5000
+    found = reach.against(lossy, without_loss, 80, ["a"])
+    assert (found["mean"], found["reached"], found["lossless"]) == (pytest.approx(25), 1, 1)
+    assert reach.against(lossy, without_loss, 90, ["a"])["mean"] is None
+
+
 def built(measurements: list[Measurement], names: list[str]) -> dict[str, Any]:
     photos = [Photo(Path(name), name, name, 100, 100, "", "album") for name in names]
     peers = [codecs.make("jpeg"), codecs.make("webp")]
@@ -435,7 +464,7 @@ def test_a_picture_at_which_a_codec_fails_is_left_out_of_all_means() -> None:
         if (name, p.quality) != ("b", 30)
     ]
     found = built(measurements, ["a", "b", "c"])["kinds"]["album"]
-    assert found["excluded"]["psnr_rgb"] == {"b": "no score of webp at quality 30: it failed, or nothing differs"}
+    assert found["excluded"]["psnr_rgb"] == {"b": "no score of webp at quality 30: it failed"}
     assert [len(points) for points in found["curves"]["psnr_rgb"].values()] == [len(CURVE), len(CURVE)]
 
 

@@ -39,13 +39,14 @@ class BdRate:
 
 def curve(measurements: Sequence[Measurement], codec: str, metric: str, images: Sequence[str]) -> Curve:
     """The mean curve of a codec. Qualities that failed for one of the images are left out, so that all points are
-    means over the same images. MS-SSIM becomes dB, see `decibels`, and distances become negative: more is better."""
+    means over the same images; so are those at which one came back without loss. MS-SSIM becomes dB, see `decibels`,
+    and distances become negative: more is better."""
     points = []
     wanted = set(images)
     chosen = [m for m in measurements if m.codec == codec and m.image in wanted]
     for quality in sorted({m.quality for m in chosen}):
         here = [m for m in chosen if m.quality == quality]
-        scores = [value for m in here if (value := m.scores.get(metric)) is not None]
+        scores = [value for m in here if (value := m.scores.get(metric)) is not None and not m.lossless]
         if len(scores) == len(wanted):
             score = math.fsum(scores) / len(scores)
             if metric == "ms_ssim":

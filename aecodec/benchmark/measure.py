@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -55,6 +56,13 @@ class Measurement:
     scores: dict[str, float | None]
     encode_seconds: float
     decode_seconds: float
+
+    @property
+    def lossless(self) -> bool:
+        """Whether nothing differs, as far as one of the scores tells. Such a file is no point of a curve: at the next
+        lower quality the codec does something else, and there is nothing between both."""
+        perfect = {"psnr_rgb": None, "ssimulacra2": 100, "butteraugli": 0}
+        return any(self.scores[name] == score for name, score in perfect.items() if name in self.scores)
 
 
 @dataclass(frozen=True)
@@ -122,12 +130,14 @@ def measure(
     model: str | None = None,
     jobs: int = 1,
     cache: Path | None = None,
+    seconds: float = math.inf,
 ) -> tuple[list[Measurement], list[Problem]]:
     """Measures what the cache does not hold yet; if the process is killed, the next one goes on.
 
     model: with which the peer "aecodec" was made. jobs: processes; more than one disturb the times. cache: a folder,
-    default `cache_folder()`.
+    default `cache_folder()`. seconds: after so many, nothing else is begun; what is missing is missing.
     """
+    end = time.monotonic() + seconds
     store = _Store(cache or cache_folder())
     found: list[Measurement] = []
     problems: list[Problem] = []
@@ -151,6 +161,8 @@ def measure(
                     problems.append(result)
             done += len(results)
             bar.update(done, total)
+            if time.monotonic() > end:
+                break
     order = {(photo.name, peer.name): (p, c) for p, photo in enumerate(photos) for c, peer in enumerate(peers)}
     return sorted(found, key=lambda m: (order[m.image, m.codec], m.quality)), problems
 

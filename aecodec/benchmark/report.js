@@ -6,6 +6,7 @@ const labels = { psnr_rgb: "PSNR", psnr_y: "PSNR of luma", ms_ssim: "MS-SSIM", s
 const axes = { psnr_rgb: "PSNR of RGB, dB", psnr_y: "PSNR of luma, dB", ms_ssim: "MS-SSIM, dB", ssimulacra2: "SSIMULACRA2",
   butteraugli: "Butteraugli distance, 3-norm (smaller is better)", cvvdp: "CVVDP, JOD" };
 const ours = name => name.startsWith("aecodec");
+const first = results.codecs.map(c => c.name).find(ours);  // the one that the page speaks of first
 const palette = ["#0072b2", "#009e73", "#cc79a7", "#8c6bd6", "#a6761d", "#56b4e9", "#b8a000", "#7f8c8d", "#e7298a", "#4d9221", "#6a51a3"];
 const colours = {};
 for (const c of results.codecs) colours[c.name] = ours(c.name) ? "#e06100" : palette[Object.keys(colours).length % palette.length];
@@ -48,6 +49,21 @@ function bdTable() {
   }))));
 }
 
+function reachTable() {
+  const targets = found.reach[anchor] || {};
+  const any = Object.values(targets).some(of => Object.values(of).some(r => r.pictures));
+  $("reachsection").hidden = !any;
+  table($("reach"), ["codec", ...Object.keys(targets).map(t => `SSIMULACRA2 ${t}`)], others().map(name => row(name, ...Object.values(targets).map(of => {
+    const { mean, error, pictures, reached, lossless, total } = of[name];
+    const made = mean == null ? cell("\u2013") : judged(mean, error);
+    if (error != null) made.append(node("small", {}, ` \u00b1${error.toFixed(1)}`));
+    const notes = [reached < total && `${reached} of ${total} reach it`, lossless && `${lossless} without loss`].filter(Boolean);
+    if (notes.length) made.append(node("small", {}, `, ${notes.join(", ")}`));
+    made.title = `mean over the ${pictures} pictures at which both reach it`;
+    return made;
+  }))));
+}
+
 function layout(extra) {
   const style = getComputedStyle(document.documentElement), of = name => style.getPropertyValue(name).trim();
   const axis = { gridcolor: of("--line"), zerolinecolor: of("--line"), automargin: true };
@@ -62,7 +78,7 @@ function curvesPlot() {
   const own = results.codecs.map(c => {
     const points = found.curves[metric][c.name];
     return { name: c.title, mode: "lines+markers", x: points.map(p => p.bpp), y: points.map(p => sign * p.score), text: points.map(p => `quality ${p.quality}`),
-      line: { color: colours[c.name], width: c.name === "aecodec" ? 3.5 : 1.8, dash: c.name.includes("@0") ? "dot" : "solid" }, marker: { size: 6 },
+      line: { color: colours[c.name], width: c.name === first ? 3.5 : 1.8, dash: c.name.includes("@") ? "dot" : ours(c.name) && c.name !== first ? "dash" : "solid" }, marker: { size: 6 },
       hovertemplate: "%{x:.3f} bpp, %{y:.2f}, %{text}<extra>%{fullData.name}</extra>" };
   });
   const published = found.published.map(p => {
@@ -93,6 +109,8 @@ function look() {
   $("crop").replaceChildren(...list.map((c, i) => node("option", { value: i }, c.why ? `${c.title} (${c.why})` : c.title)));
   if (list.length) picture();
 }
+const windows = () => [$("frame"), ...$("crops").querySelectorAll("div")];  // onto the same place of every codec's crop
+let centre = [0.5, 0.5];  // of what they show, in shares of the crop
 function picture() {
   comparison = results.comparisons[kind][$("crop").value];
   $("why").textContent = comparison.why;
@@ -101,14 +119,31 @@ function picture() {
     $(id).replaceChildren(...comparison.crops.map(c => node("option", { value: c.name }, c.title)));
     $(id).value = names.includes(wish) ? wish : names[0];
   }
-  slide();
-  const scale = +$("scale").value;
-  $("crops").classList.toggle("large", scale > 1);
   $("crops").replaceChildren(...comparison.crops.map(c => {
-    const image = node("img", { src: c.data, alt: c.title });
-    image.onload = () => { image.style.width = image.naturalWidth * scale + "px"; };
-    return node("figure", {}, node("div", {}, image), node("figcaption", {}, caption(c)));
+    const image = node("img", { src: c.data, alt: c.title, draggable: "false" });
+    image.onload = () => { image.style.width = image.naturalWidth * $("scale").value + "px"; show(); };
+    const window = node("div", { tabindex: "0" }, image);
+    window.onscroll = () => follow(window);
+    return node("figure", {}, window, node("figcaption", {}, caption(c)));
   }));
+  slide();
+}
+function show() {
+  for (const w of windows()) {
+    w.scrollLeft = centre[0] * w.scrollWidth - w.clientWidth / 2;
+    w.scrollTop = centre[1] * w.scrollHeight - w.clientHeight / 2;
+  }
+}
+function follow(moved) {
+  if (!moved.matches(":hover, :focus, :active")) return;  // not by hand
+  const along = (start, visible, whole, now) => visible < whole ? (start + visible / 2) / whole : now;
+  centre = [along(moved.scrollLeft, moved.clientWidth, moved.scrollWidth, centre[0]), along(moved.scrollTop, moved.clientHeight, moved.scrollHeight, centre[1])];
+  for (const w of windows()) {
+    if (w === moved) continue;
+    w.scrollLeft = centre[0] * w.scrollWidth - w.clientWidth / 2;
+    w.scrollTop = centre[1] * w.scrollHeight - w.clientHeight / 2;
+  }
+  if (moved !== $("frame")) place();
 }
 function caption(c) {
   const scores = Object.entries(c.scores).filter(([, v]) => v != null).map(([m, v]) => `${labels[m]} ${v.toFixed(1)}`);
@@ -120,17 +155,18 @@ function slide() {
   const scale = +$("scale").value;
   for (const id of ["left", "right"]) {
     const image = $(id + "image"), crop = comparison.crops.find(c => c.name === $(id).value);
-    image.onload = () => { image.style.width = image.naturalWidth * scale + "px"; place(); };
+    image.onload = () => { image.style.width = image.naturalWidth * scale + "px"; show(); place(); };
     image.src = crop.data;
     image.alt = crop.title;
   }
 }
-function place() {
-  const width = $("rightimage").offsetWidth, x = width * $("slider").value / 1000;
-  $("leftimage").style.clipPath = `inset(0 ${width - x}px 0 0)`;
+function place() {  // the border between left and right, at a share of what is visible
+  const frame = $("frame"), visible = Math.min(frame.clientWidth, $("rightimage").offsetWidth);
+  const x = frame.scrollLeft + visible * $("slider").value / 1000;
+  $("leftimage").style.clipPath = `inset(0 ${$("rightimage").offsetWidth - x}px 0 0)`;
   $("handle").style.left = x - 1 + "px";
   $("handle").style.height = $("rightimage").offsetHeight + "px";
-  $("slider").style.width = width + "px";
+  $("slider").style.width = visible + "px";
 }
 $("slider").oninput = place;
 $("left").onchange = $("right").onchange = slide;
@@ -139,11 +175,13 @@ $("scale").onchange = picture;
 $("next").onclick = () => { $("crop").selectedIndex = ($("crop").selectedIndex + 1) % $("crop").length; picture(); };
 $("frame").onpointermove = e => {
   if (e.pointerType === "mouse" && !e.buttons) return;
-  const box = $("rightimage").getBoundingClientRect();
-  $("slider").value = 1000 * (e.clientX - box.left) / box.width;
+  const box = $("frame").getBoundingClientRect();
+  $("slider").value = 1000 * (e.clientX - box.left) / Math.min(box.width, $("rightimage").offsetWidth);
   place();
 };
 $("frame").ondragstart = () => false;
+$("frame").onscroll = () => { follow($("frame")); place(); };
+window.onresize = () => { if (comparison) { show(); place(); } };
 
 function worstTable() {
   table($("worst"), ["codec", "mean", "median", "mean curves", "overlap", ["worst picture", "text"], ["best picture", "text"], "pictures"], others().map(name => {
@@ -170,10 +208,10 @@ function speedTable() {
     ...["encode", "decode"].map(k => cell(megabytes(results.memory.peaks?.[name]?.[k]))))));
 }
 function headline() {
-  const gain = results.metrics.map(m => [m, found.bd_rates[anchor][m]?.aecodec?.summary]).filter(([, s]) => s);
+  const gain = results.metrics.map(m => [m, found.bd_rates[anchor][m]?.[first]?.summary]).filter(([, s]) => s);
   const count = `${found.photos.length} picture${found.photos.length === 1 ? "" : "s"}`;
   $("what").textContent = found.data_set || `${count}: ${kind}`;
-  $("lead").textContent = (gain.length ? `${titles.aecodec} against ${titles[anchor]}, bytes at equal quality: ` + gain.map(([m, s]) => `${percent(s.mean, 0)} % by ${labels[m] || m}`).join(", ") + ". " : "") +
+  $("lead").textContent = (gain.length ? `${titles[first]} against ${titles[anchor]}, bytes at equal quality: ` + gain.map(([m, s]) => `${percent(s.mean, 0)} % by ${labels[m] || m}`).join(", ") + ". " : "") +
     `${results.codecs.length} codecs, ${results.measurements} files, each encoded, decoded to 8 bits and compared; made ${results.created} by aecodec ${results.versions.aecodec}.`;
 }
 function refresh() {
@@ -184,7 +222,7 @@ function refresh() {
   const chosen = $("codec").value;
   $("codec").replaceChildren(...others().map(name => node("option", { value: name }, titles[name])));
   $("codec").value = others().includes(chosen) ? chosen : others().find(ours) || others()[0];
-  headline(); bdTable(); curvesPlot(); scatterPlot(); worstTable(); pictureTable(); speedTable();
+  headline(); bdTable(); reachTable(); curvesPlot(); scatterPlot(); worstTable(); pictureTable(); speedTable();
 }
 
 for (const [id, values, name] of [["kind", Object.keys(results.kinds), k => results.kinds[k].data_set || `${k} (${results.kinds[k].photos.length})`],

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aecodec
-from aecodec.benchmark import curves, plots
+from aecodec.benchmark import curves, plots, reach
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.curves import Curve, Point
 from aecodec.benchmark.measure import Measurement, Photo, Problem, machine
@@ -102,7 +102,9 @@ def _kind(
     own = [measurement for of_codec in by_codec.values() for measurement in of_codec]
     excluded = {metric: _excluded(photos, own, metric) for metric in metrics}
     used = {metric: [p.name for p in photos if p.name not in excluded[metric]] for metric in metrics}
-    means = {m: {name: curves.curve(of, name, m, used[m]) for name, of in by_codec.items()} for m in metrics}
+    lossless = _lossless(own)
+    lossy = {metric: _rarely_lossless(lossless, used[metric]) for metric in metrics}
+    means = {m: {name: curves.curve(of, name, m, lossy[m]) for name, of in by_codec.items()} for m in metrics}
     data_set = data_set_of(photos)
     return {
         "data_set": data_set.get("title"),
@@ -111,6 +113,18 @@ def _kind(
             for p in photos
         ],
         "excluded": excluded,
+        "lossless": lossless,
+        "reach": {
+            anchor: {
+                f"{target:g}": {
+                    name: reach.against(by_codec[anchor], of_codec, target, used[reach.METRIC])
+                    for name, of_codec in by_codec.items()
+                }
+                for target in reach.TARGETS
+            }
+            for anchor in anchors
+            if reach.METRIC in metrics
+        },
         "curves": {m: {name: [asdict(p) for p in points] for name, points in means[m].items()} for m in metrics},
         "bd_rates": {
             anchor: {
@@ -182,7 +196,7 @@ def _excluded(photos: Sequence[Photo], measurements: Sequence[Measurement], metr
     """Pictures that cannot be part of the means, and why.
 
     All points of all curves are means over the same pictures. Where most pictures have a score, those without it are
-    left out; where most have none, `curves.curve` leaves out the point.
+    left out; where most have none, `curves.curve` leaves out the point. Without loss is a score, too.
     """
     excluded: dict[str, str] = {}
     for photo in photos:
@@ -193,14 +207,36 @@ def _excluded(photos: Sequence[Photo], measurements: Sequence[Measurement], metr
     rest = [photo.name for photo in photos if photo.name not in excluded]
     scored: dict[tuple[str, float], set[str]] = defaultdict(set)
     for m in measurements:
-        if m.scores[metric] is not None:
+        if m.scores[metric] is not None or m.lossless:
             scored[m.codec, m.quality].add(m.image)
     for (codec, quality), have in scored.items():
         lacking = [name for name in rest if name not in have]
         if 2 * len(lacking) <= len(rest):
             for name in lacking:
-                excluded.setdefault(name, f"no score of {codec} at quality {quality:g}: it failed, or nothing differs")
+                excluded.setdefault(name, f"no score of {codec} at quality {quality:g}: it failed")
     return excluded
+
+
+def _lossless(measurements: Sequence[Measurement]) -> dict[str, dict[str, list[str]]]:
+    """By codec and quality, the pictures that came back without loss."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for m in measurements:
+        if m.lossless:
+            found.setdefault(m.codec, {}).setdefault(f"{m.quality:g}", []).append(m.image)
+    return found
+
+
+def _rarely_lossless(lossless: Mapping[str, Mapping[str, Sequence[str]]], names: Sequence[str]) -> list[str]:
+    """Those of the pictures that mean curves can be of: without the few that a codec kept without loss at a quality
+    where it did not so with most, where it is the point that has to go."""
+    few = {
+        name
+        for of_codec in lossless.values()
+        for images in of_codec.values()
+        if 2 * len(images) <= len(names)
+        for name in images
+    }
+    return [name for name in names if name not in few]
 
 
 def _bd_rate(

@@ -1,6 +1,6 @@
 """The fixed sheet: 24 crops at four rates, the original beside a model and two kinds of AVIF at equal bytes.
 
-    python experiments/visual-001/sheet.py KODAK OUT [--model NAME_OR_FILE] [--rates 0.15,0.3] [--rows 0,1,2]
+    python benchmarks/sheet.py KODAK OUT [--model NAME_OR_FILE] [--rates 0.15,0.3] [--rows 0,1,2]
 
 KODAK: folder of kodim01.png to kodim24.png; the screens are those of benchmarks/pictures. Every crop is coded on its
 own, 256x256; AVIF by the quality whose file comes nearest to the rate, the model within the bytes of the larger AVIF.
@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from aecodec.codec import Codec
 from aecodec.perceptual import score
 
-SCREENS = Path(__file__).resolve().parents[2] / "benchmarks" / "pictures" / "screens"
+SCREENS = Path(__file__).resolve().parent / "pictures" / "screens"
 SIDE, SHOWN, ZOOM = 256, 144, 2
 # What is to be seen, the number of a Kodak picture or the name of a screen, and the upper left corner of the crop.
 CROPS = [
