@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 5
 # Threads that wait for work would spin; tests/conftest.py says the same to pytest alone.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: check format lint types docs test test-fast fuzz bench clean
+.PHONY: check format lint types docs test test-fast matrix fuzz bench clean
 
 check: lint types docs test
 
@@ -23,12 +23,19 @@ types:
 docs: ## into site/; broken links are errors
 	$(PYTHON) -m mkdocs build --strict --quiet --site-dir site
 
-test:
-	$(PYTHON) -m pytest
+# With what is installed of pytest-xdist and pytest-cov: two processes take little more than half of the time of one.
+WORKERS := $(shell $(PYTHON) -c "import xdist" 2>/dev/null && echo -n auto --maxprocesses 4 --dist worksteal)
+COVERAGE := $(shell $(PYTHON) -c "import pytest_cov" 2>/dev/null && echo --cov --cov-report term)
+
+test: ## fails below the floor of coverage in pyproject.toml, too
+	$(PYTHON) -m pytest $(WORKERS) $(COVERAGE)
 
 test-fast: ## what a change of the codec is most likely to break, in a minute or two
 	$(PYTHON) -m pytest tests/test_layers.py tests/test_guest.py tests/test_codec.py tests/test_container.py \
-		tests/test_entropy.py tests/test_integer.py tests/test_hiding.py tests/test_rate.py tests/contract
+		tests/test_entropy.py tests/test_integer.py tests/test_hiding.py tests/test_rate.py tests/contract -m "not slow"
+
+matrix: ## nightly: the oldest Python with the lowest versions, torch's too, and the newest with the newest
+	.ci/matrix
 
 fuzz: ## needs `pip install atheris`; FUZZ_SECONDS for each
 	$(PYTHON) tests/fuzz/seeds.py build/corpus

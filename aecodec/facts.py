@@ -11,6 +11,7 @@ from aecodec import container
 from aecodec.errors import ModelError
 from aecodec.inputs import encoded
 from aecodec.models.registry import released_name, tune_of
+from aecodec.picture.names import NAMES, depth_of, describe
 
 if TYPE_CHECKING:
     from aecodec.inputs import Encoded
@@ -48,8 +49,6 @@ def info(data: Encoded) -> Info:
     data: the bytes of the file, its name, or the open file.
     Raises FormatError if it is not an undamaged .aec file, OSError if it cannot be read.
     """
-    from aecodec.picture import depth_of, metadata
-
     data = encoded(data)
     content = container.read(data, pixel_limit=sys.maxsize)
     header = content.header
@@ -66,8 +65,8 @@ def info(data: Encoded) -> Info:
         tiles=len(content.tiles),
         tile=header.tile,
         metadata={
-            phrase if name in metadata.NAMES else f"{name} ({phrase})": len(content.chunks[name])
-            for name, phrase in metadata.describe(content.chunks).items()
+            phrase if name in NAMES else f"{name} ({phrase})": len(content.chunks[name])
+            for name, phrase in describe(content.chunks).items()
             if name != container.DEPTH
         },
         version=container.VERSION,

@@ -38,7 +38,8 @@ SMALL = ModelConfig(
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Sources of libaec that have changed since it was built would be tested as they were."""
-    if not hasattr(session.config, "workerinput") and build.TARGET.exists() and not build.fresh():
+    in_a_checkout = build.SOURCES.is_dir() and build.TARGET.exists()
+    if not hasattr(session.config, "workerinput") and in_a_checkout and not build.fresh():
         problem = build.build()
         assert problem is None, problem
 

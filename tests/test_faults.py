@@ -113,6 +113,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.root
 def test_full_disk(start: Start, picture: Path, full_disk: Path) -> None:
     code, errors = end(start("compress", picture, "-o", full_disk / "a.aec"))
     assert (code, errors) == (1, [f"aecodec: {full_disk}/a.aec: No space left on device"])

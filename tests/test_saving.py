@@ -13,7 +13,7 @@ import strange_pictures as strange
 from PIL import Image, ImageCms
 
 from aecodec.errors import AecodecError, PictureWarning
-from aecodec.picture import Picture, load, metadata, save, to_image
+from aecodec.picture import Picture, load, metadata, names, save, to_image
 from aecodec.picture.colour import profile_of
 from aecodec.picture.inspect import inspect
 
@@ -56,9 +56,9 @@ def test_broken_exif_is_kept_and_told_of() -> None:
 def test_extended_xmp_is_joined_and_written_again() -> None:
     data, first, rest = strange.extended_xmp()
     picture = loaded(data)
-    assert (picture.xmp, picture.more[metadata.MORE_XMP]) == (first, rest)
+    assert (picture.xmp, picture.more[names.MORE_XMP]) == (first, rest)
     again = loaded(written(picture, ".jpg")[0])
-    assert (again.xmp, again.more[metadata.MORE_XMP]) == (first, rest)
+    assert (again.xmp, again.more[names.MORE_XMP]) == (first, rest)
     assert written(picture, ".png")[1] == "left out of .png: extended XMP"
 
 
@@ -68,7 +68,7 @@ def test_long_metadata_fit_into_a_jpeg_or_are_named() -> None:
     data, told = written(picture, ".jpg")
     assert told == "left out of .jpg: EXIF of 70,010 bytes, more than a JPEG holds"
     again = loaded(data)
-    assert again.more[metadata.MORE_XMP] == xmp  # the first part only names it
+    assert again.more[names.MORE_XMP] == xmp  # the first part only names it
     assert again.icc == icc
 
 
@@ -77,7 +77,7 @@ def test_resolution_comments_iptc_and_png_texts_come_back() -> None:
         strange.jpeg(dpi=(300, 240), comment=b"a comment"), strange.segment(13, b"Photoshop 3.0\x008BIM")
     )
     picture = loaded(jpeg)
-    assert picture.more[metadata.IPTC] == b"8BIM"
+    assert picture.more[names.IPTC] == b"8BIM"
     again = loaded(written(picture, ".jpg")[0])
     assert again.more == picture.more
     assert to_image(picture).info["dpi"] == (300, 240)
@@ -88,7 +88,7 @@ def test_resolution_comments_iptc_and_png_texts_come_back() -> None:
     )
     picture = loaded(texts)
     assert loaded(written(picture, ".png")[0]).more == picture.more
-    assert b"a title" in picture.more[metadata.PNG_CHUNKS]
+    assert b"a title" in picture.more[names.PNG_CHUNKS]
     assert written(picture, ".jpg")[1] == "left out of .jpg: PNG chunks"
 
 
@@ -98,7 +98,7 @@ def test_an_ultra_hdr_jpeg_comes_back_whole(hdr: bool) -> None:
     behind = inspect(data).trailing
     assert behind is not None
     picture = loaded(data)
-    assert picture.more[metadata.TRAILING] == behind.data
+    assert picture.more[names.TRAILING] == behind.data
     again, told = written(picture, ".jpg")
     assert not told
     contents = inspect(again)
@@ -214,27 +214,25 @@ def test_gps_is_stripped_and_nothing_else() -> None:
 
 
 def test_what_may_hold_a_position_that_cannot_be_found_goes_with_it() -> None:
-    broken = Picture(
-        strange.photo(), None, b"Exif\0\0broken", None, b"<x GPS", {metadata.TRAILING: b"\0\0\0\x18ftypmp42"}
-    )
+    broken = Picture(strange.photo(), None, b"Exif\0\0broken", None, b"<x GPS", {names.TRAILING: b"\0\0\0\x18ftypmp42"})
     picture, gone = metadata.strip(broken, "gps")
     assert picture.exif is None
     assert picture.xmp is None
-    assert metadata.TRAILING not in picture.more
+    assert names.TRAILING not in picture.more
     assert len(gone) == 3
 
 
 def test_stripping_all_leaves_what_the_picture_looks_like() -> None:
     more = {
-        metadata.CICP: bytes([12, 13, 0, 1]),
-        metadata.COMMENT: b"x",
-        metadata.IPTC: b"8BIM",
-        metadata.TRAILING: b"film",
+        names.CICP: bytes([12, 13, 0, 1]),
+        names.COMMENT: b"x",
+        names.IPTC: b"8BIM",
+        names.TRAILING: b"film",
     }
     picture, _ = metadata.strip(Picture(strange.photo(), None, strange.exif(), b"icc", b"<x/>", more), "all")
     assert metadata.orientation_of(picture.exif) == 6
     assert len(picture.exif or b"") < 100
-    assert (picture.icc, picture.xmp, set(picture.more)) == (b"icc", None, {metadata.CICP})
+    assert (picture.icc, picture.xmp, set(picture.more)) == (b"icc", None, {names.CICP})
 
 
 @pytest.mark.parametrize("order", ["little", "big"])

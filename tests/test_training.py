@@ -171,7 +171,7 @@ def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tm
         )
         size = len(codec.compress(picture, quality))
         # Tables fitted to the symbols and rate-distortion optimised rounding make files smaller than the estimate.
-        assert 0.4 * estimate.bpp.item() < 8 * (size - 24) / 256**2 < 1.05 * estimate.bpp.item() + 0.05
+        assert 0.6 * estimate.bpp.item() < 8 * (size - 24) / 256**2 < 1.05 * estimate.bpp.item() + 0.05
     with pytest.raises(ModelError, match="not a checkpoint"):
         export(path, [photos], tmp_path / "x.safetensors", log=lambda line: None)
 

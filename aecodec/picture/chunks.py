@@ -6,12 +6,9 @@ from collections.abc import Mapping
 
 from aecodec import container
 from aecodec.errors import FormatError
-from aecodec.picture import metadata
 from aecodec.picture.alpha import decode_alpha, encode_alpha
+from aecodec.picture.names import EIGHT, NAMES, depth_of
 from aecodec.picture.types import Picture, Samples
-
-EIGHT = 8
-DEPTHS = range(9, 17)
 
 
 def chunks_of(picture: Picture) -> dict[str, bytes]:
@@ -25,18 +22,6 @@ def chunks_of(picture: Picture) -> dict[str, bytes]:
         **picture.more,
     }
     return {name: data for name, data in named.items() if data is not None}
-
-
-def depth_of(chunks: Mapping[str, bytes]) -> int:
-    """Bits of the samples. Raises FormatError if they are impossible."""
-    data = chunks.get(container.DEPTH)
-    if data is None:
-        return EIGHT
-    if len(data) != 1 or data[0] not in DEPTHS:
-        raise FormatError(
-            f"chunk {container.DEPTH} holds {data[:4].hex()}; expected one number, {DEPTHS[0]} to {DEPTHS[-1]}"
-        )
-    return data[0]
 
 
 def alpha_of(header: container.Header, chunks: Mapping[str, bytes]) -> Samples | None:
@@ -61,6 +46,6 @@ def picture_of(colour: Samples, alpha: Samples | None, chunks: Mapping[str, byte
         chunks.get(container.EXIF),
         chunks.get(container.ICC),
         chunks.get(container.XMP),
-        {name: data for name, data in chunks.items() if name in metadata.NAMES and name not in container.KNOWN_CHUNKS},
+        {name: data for name, data in chunks.items() if name in NAMES and name not in container.KNOWN_CHUNKS},
         depth_of(chunks),
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aecodec.picture import metadata
+from aecodec.picture import names
 
 D50 = np.array([0.9642, 1.0, 0.8249])
 PRIMARIES = {  # of ITU-T H.273: x and y of red, green, blue, white
@@ -31,14 +31,14 @@ BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.03
 def profile_of(chunks: Mapping[str, bytes]) -> bytes | None:
     """An ICC profile that says what these chunks say; None if none can: of HDR (PQ, HLG), and of unknown primaries."""
     curve: bytes | None
-    if metadata.CICP in chunks and len(chunks[metadata.CICP]) == 4:
-        primaries, transfer, *_ = chunks[metadata.CICP]
+    if names.CICP in chunks and len(chunks[names.CICP]) == 4:
+        primaries, transfer, *_ = chunks[names.CICP]
         points = PRIMARIES.get(primaries if primaries != 2 else 1)
         curve = {13: SRGB_CURVE, 2: SRGB_CURVE, 8: _gamma(1), 4: _gamma(2.2), 5: _gamma(2.8)}.get(transfer)
         if transfer in (1, 6, 14, 15):  # BT.709 and its like are shown with BT.1886
             curve = _gamma(2.4)
     else:
-        gamma, values = chunks.get(metadata.GAMMA), chunks.get(metadata.CHROMATICITIES)
+        gamma, values = chunks.get(names.GAMMA), chunks.get(names.CHROMATICITIES)
         exponent = int.from_bytes(gamma, "little") / 100_000 if gamma and len(gamma) == 4 else 0
         curve = _gamma(1 / exponent) if exponent > 0.01 else SRGB_CURVE
         points = PRIMARIES[1]

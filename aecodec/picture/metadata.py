@@ -10,34 +10,24 @@ from dataclasses import replace
 from PIL import Image
 
 from aecodec.picture.door import foreign
-from aecodec.picture.inspect import Contents, Part, jpeg, png
+from aecodec.picture.inspect import Contents, Part, png
 from aecodec.picture.inspect.tiff import DESCRIPTION
+from aecodec.picture.names import (
+    CHROMATICITIES,
+    CICP,
+    COLOUR,
+    COMMENT,
+    GAIN_VERSION,
+    GAMMA,
+    IPTC,
+    MORE_XMP,
+    PICTURE_INDEX,
+    PNG_CHUNKS,
+    RESOLUTION,
+    TRAILING,
+)
 from aecodec.picture.types import Picture
 
-# Ancillary chunks of an .aec file, by what they hold; docs/format/container.md says how.
-MORE_XMP, IPTC, RESOLUTION, COMMENT, PNG_CHUNKS = "xmpe", "iptc", "dens", "note", "pngc"
-CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
-TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"
-NAMES = {
-    "ALPH": "alpha",
-    "DPTH": "bits of the samples",
-    "PTCH": "blocks without loss",
-    "exif": "EXIF",
-    "iccp": "ICC profile",
-    "xmpd": "XMP",
-    MORE_XMP: "extended XMP",
-    IPTC: "IPTC",
-    RESOLUTION: "resolution",
-    COMMENT: "comment",
-    PNG_CHUNKS: "PNG chunks",
-    CICP: "colour code points",
-    GAMMA: "gamma",
-    CHROMATICITIES: "chromaticities",
-    TRAILING: "what follows the JPEG",
-    PICTURE_INDEX: "index of pictures",
-    GAIN_VERSION: "gain map version",
-}
-COLOUR = (CICP, GAMMA, CHROMATICITIES)
 FROM_PARTS = {  # names of parts that `inspect` finds, whose bytes a chunk holds as they are
     "extended XMP": MORE_XMP,
     "IPTC": IPTC,
@@ -122,17 +112,6 @@ def dpi_of(more: Mapping[str, bytes]) -> tuple[float, float] | None:
     unit, x, y = struct.unpack("<BII", more[RESOLUTION]) if len(more.get(RESOLUTION, b"")) == 9 else (0, 0, 0)
     scale = {INCH: 1.0, CENTIMETRE: 2.54, METRE: 0.0254}.get(unit)
     return None if scale is None or not x or not y else (x * scale, y * scale)
-
-
-def describe(chunks: Mapping[str, bytes]) -> dict[str, str]:
-    """What the chunks of an .aec file hold, in words, by their types."""
-    names = {name: NAMES.get(name, "not known to this version") for name in chunks}
-    if TRAILING in chunks:
-        xmp = chunks.get("xmpd", b"") + chunks.get(MORE_XMP, b"")
-        names[TRAILING] = jpeg.name_of_trailing(chunks[TRAILING], xmp, PICTURE_INDEX in chunks)
-    if CICP in chunks:
-        names[CICP] += " " + "/".join(map(str, chunks[CICP]))
-    return names
 
 
 def exif_of_image(image: Image.Image) -> bytes | None:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from aecodec.errors import AecodecError, PictureWarning
-from aecodec.picture import colour, metadata, writing
+from aecodec.picture import colour, metadata, names, writing
 from aecodec.picture.deep import eight_bits
 from aecodec.picture.door import can_open_heif, foreign
 from aecodec.picture.types import Picture
@@ -32,18 +32,18 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 LOSSY = {"AVIF": "AVIF", "HEIF": "HEIC"}
-OF_TRAILING = (metadata.PICTURE_INDEX, metadata.GAIN_VERSION)  # of no use without what they tell of
+OF_TRAILING = (names.PICTURE_INDEX, names.GAIN_VERSION)  # of no use without what they tell of
 OPAQUE_ONLY = ("JPEG", "BMP", "PPM")
-HOLDS = {  # what of a picture files of a format hold; see `metadata.NAMES`
-    "PNG": ("exif", "iccp", "xmpd", metadata.RESOLUTION, metadata.COMMENT, metadata.PNG_CHUNKS, *metadata.COLOUR),
-    "TIFF": ("exif", "iccp", "xmpd", metadata.RESOLUTION, metadata.IPTC),
+HOLDS = {  # what of a picture files of a format hold; see `names.NAMES`
+    "PNG": ("exif", "iccp", "xmpd", names.RESOLUTION, names.COMMENT, names.PNG_CHUNKS, *names.COLOUR),
+    "TIFF": ("exif", "iccp", "xmpd", names.RESOLUTION, names.IPTC),
     "WEBP": ("exif", "iccp", "xmpd"),
     "JPEG": (
-        *("exif", "iccp", "xmpd", metadata.MORE_XMP, metadata.IPTC, metadata.RESOLUTION, metadata.COMMENT),
-        *(metadata.TRAILING, metadata.PICTURE_INDEX, metadata.GAIN_VERSION),
+        *("exif", "iccp", "xmpd", names.MORE_XMP, names.IPTC, names.RESOLUTION, names.COMMENT),
+        *(names.TRAILING, names.PICTURE_INDEX, names.GAIN_VERSION),
     ),
     "AVIF": ("exif", "iccp", "xmpd"),
-    "HEIF": ("exif", "iccp", "xmpd", metadata.CICP),
+    "HEIF": ("exif", "iccp", "xmpd", names.CICP),
 }
 
 
@@ -106,12 +106,12 @@ def save(image: Image.Image, file: BinaryIO, suffix: str, dither: bool = False) 
             raise AecodecError(f"{kind} cannot hold the alpha channel of this picture; use .png or .webp")
         image = _with_info(image.convert(image.mode[:-1]), image)
     if not _writes_colour(kind, chunks) and (profile := colour.profile_of(chunks)):
-        chunks = {name: data for name, data in chunks.items() if name not in metadata.COLOUR} | {"iccp": profile}
-    names = metadata.describe(chunks)
+        chunks = {name: data for name, data in chunks.items() if name not in names.COLOUR} | {"iccp": profile}
+    told = names.describe(chunks)
     left_out += [
-        names[name]
+        told[name]
         for name in chunks
-        if name not in HOLDS.get(kind, ()) and not (name in OF_TRAILING and metadata.TRAILING in chunks)
+        if name not in HOLDS.get(kind, ()) and not (name in OF_TRAILING and names.TRAILING in chunks)
     ]
     if kind == "TIFF" and "exif" in chunks:
         left_out += metadata.lost_in_tags(chunks["exif"])
@@ -133,9 +133,9 @@ def save(image: Image.Image, file: BinaryIO, suffix: str, dither: bool = False) 
 
 def _writes_colour(kind: str, chunks: dict[str, bytes]) -> bool:
     """Whether files of this format say themselves what these chunks say of colours, if they say anything."""
-    if not any(name in chunks for name in metadata.COLOUR):
+    if not any(name in chunks for name in names.COLOUR):
         return True
-    return kind == "PNG" or (kind == "HEIF" and metadata.CICP in chunks)
+    return kind == "PNG" or (kind == "HEIF" and names.CICP in chunks)
 
 
 def _with_info(image: Image.Image, source: Image.Image) -> Image.Image:
@@ -160,8 +160,8 @@ def _encoded(
     if kind == "TIFF":
         whole = np.asarray(image) if samples is None else samples
         return writing.tiff(whole, 8 if samples is None else image.info[DEPTH], chunks)
-    if kind == "HEIF" and metadata.CICP in chunks:
-        primaries, transfer, matrix, full = chunks[metadata.CICP]
+    if kind == "HEIF" and names.CICP in chunks:
+        primaries, transfer, matrix, full = chunks[names.CICP]
         options |= {
             "color_primaries": primaries,
             "transfer_characteristics": transfer,

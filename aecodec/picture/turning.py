@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from aecodec.errors import PictureWarning
-from aecodec.picture import metadata
+from aecodec.picture import metadata, names
 from aecodec.picture.types import Picture, Samples
 
 # By orientation: quarter turns against the clock, after which left and right are exchanged or not.
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-GAIN_MAP = {metadata.PICTURE_INDEX, metadata.GAIN_VERSION}  # there if what follows a JPEG is one
+GAIN_MAP = {names.PICTURE_INDEX, names.GAIN_VERSION}  # there if what follows a JPEG is one
 
 
 def turned_upright(picture: Picture) -> Picture:
@@ -31,7 +31,7 @@ def turned_upright(picture: Picture) -> Picture:
     more = dict(picture.more)
     if GAIN_MAP.intersection(more):
         warnings.warn("left out: the gain map, which is not turned", PictureWarning, stacklevel=2)
-        more = {name: chunk for name, chunk in more.items() if name not in GAIN_MAP | {metadata.TRAILING}}
+        more = {name: chunk for name, chunk in more.items() if name not in GAIN_MAP | {names.TRAILING}}
     return replace(
         picture,
         colour=turned(picture.colour),

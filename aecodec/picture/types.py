@@ -19,7 +19,7 @@ Samples = npt.NDArray[Any]  # uint8, or uint16 if there are more than 8 bits
 class Picture:
     """colour: (H, W, 3) uint8, or (H, W) if the picture is grey; uint16 if `depth` is 9 to 16, 0 to 2^depth - 1.
     alpha: (H, W) of the same dtype and range, or None. exif, icc, xmp: raw bytes. more: what else an .aec file holds
-    byte for byte, by the type of its chunk, see `metadata.NAMES`."""
+    byte for byte, by the type of its chunk, see `names.NAMES`."""
 
     colour: Samples
     alpha: Samples | None = None

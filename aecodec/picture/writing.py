@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
 
-from aecodec.picture import metadata
+from aecodec.picture import metadata, names
 from aecodec.picture.deep import sixteen_bits
 from aecodec.picture.inspect import jpeg as jpegs
 from aecodec.picture.inspect import png as pngs
@@ -25,26 +25,26 @@ def png(data: bytes, chunks: Mapping[str, bytes]) -> bytes:
     """A PNG with everything behind its header that it can hold."""
     after = len(pngs.SIGNATURE) + 25
     parts = []
-    if metadata.CICP in chunks:
-        primaries, transfer, _, full = chunks[metadata.CICP]
+    if names.CICP in chunks:
+        primaries, transfer, _, full = chunks[names.CICP]
         parts.append((b"cICP", bytes([primaries, transfer, 0, full])))  # the samples are RGB
     if profile := chunks.get("iccp"):
         parts.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
-    if metadata.GAMMA in chunks:
-        parts.append((b"gAMA", chunks[metadata.GAMMA][::-1]))
-    if metadata.CHROMATICITIES in chunks:
-        parts.append((b"cHRM", struct.pack(">8I", *struct.unpack("<8I", chunks[metadata.CHROMATICITIES]))))
-    if metadata.RESOLUTION in chunks:
-        unit, x, y = struct.unpack("<BII", chunks[metadata.RESOLUTION])
+    if names.GAMMA in chunks:
+        parts.append((b"gAMA", chunks[names.GAMMA][::-1]))
+    if names.CHROMATICITIES in chunks:
+        parts.append((b"cHRM", struct.pack(">8I", *struct.unpack("<8I", chunks[names.CHROMATICITIES]))))
+    if names.RESOLUTION in chunks:
+        unit, x, y = struct.unpack("<BII", chunks[names.RESOLUTION])
         scale = {metadata.INCH: 1 / 0.0254, metadata.CENTIMETRE: 100.0}.get(unit, 1.0)
         parts.append((b"pHYs", struct.pack(">IIB", round(x * scale), round(y * scale), unit != 0)))
     if exif := chunks.get("exif"):
         parts.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
     if xmp := chunks.get("xmpd"):
         parts.append((b"iTXt", pngs.XMP_KEYWORD + bytes(4) + xmp))
-    if comment := chunks.get(metadata.COMMENT):
+    if comment := chunks.get(names.COMMENT):
         parts.append((b"tEXt", b"Comment\0" + comment.replace(b"\0", b" ")))
-    inserted = b"".join(pngs.chunk(*part) for part in parts) + chunks.get(metadata.PNG_CHUNKS, b"")
+    inserted = b"".join(pngs.chunk(*part) for part in parts) + chunks.get(names.PNG_CHUNKS, b"")
     return data[:after] + inserted + data[after:]
 
 
@@ -91,7 +91,7 @@ def _describe(tags: TiffImagePlugin.ImageFileDirectory_v2, chunks: Mapping[str, 
             exif.load(chunks["exif"])
     for tag in set(exif) & DESCRIPTION:  # others are of what the EXIF was made for: its size and the like
         tags[tag] = exif.get_ifd(tag) if tag in TiffTags.TAGS_V2_GROUPS else exif[tag]
-    for tag, name in ((700, "xmpd"), (34377, metadata.IPTC), (34675, "iccp")):
+    for tag, name in ((700, "xmpd"), (34377, names.IPTC), (34675, "iccp")):
         if name in chunks:
             tags[tag] = chunks[name]
             tags.tagtype[tag] = TiffTags.BYTE if tag == 700 else TiffTags.UNDEFINED
@@ -103,8 +103,8 @@ def jpeg(data: bytes, chunks: Mapping[str, bytes], left_out: list[str]) -> bytes
     """A JPEG with everything around its picture that it can hold; adds to `left_out` what is too long for it."""
     head, body = _without_jfif(data)
     out = bytearray(head)
-    if metadata.RESOLUTION in chunks:
-        unit, x, y = struct.unpack("<BII", chunks[metadata.RESOLUTION])
+    if names.RESOLUTION in chunks:
+        unit, x, y = struct.unpack("<BII", chunks[names.RESOLUTION])
         if unit == metadata.METRE:
             unit, x, y = metadata.INCH, round(x * 0.0254), round(y * 0.0254)
         if max(x, y) < 2**16:
@@ -117,7 +117,7 @@ def jpeg(data: bytes, chunks: Mapping[str, bytes], left_out: list[str]) -> bytes
             out += _segment(1, exif)
         else:
             left_out.append(f"EXIF of {len(exif):,} bytes, more than a JPEG holds")
-    for segment in _xmp_segments(chunks.get("xmpd"), chunks.get(metadata.MORE_XMP)):
+    for segment in _xmp_segments(chunks.get("xmpd"), chunks.get(names.MORE_XMP)):
         out += _segment(1, segment)
     if profile := chunks.get("iccp"):
         size = MAX_SEGMENT - len(jpegs.ICC) - 2
@@ -126,18 +126,18 @@ def jpeg(data: bytes, chunks: Mapping[str, bytes], left_out: list[str]) -> bytes
             left_out.append(f"ICC profile of {len(profile):,} bytes, more than a JPEG holds")
         else:
             out += b"".join(_segment(2, jpegs.ICC + bytes([k, len(parts)]) + part) for k, part in enumerate(parts, 1))
-    if iptc := chunks.get(metadata.IPTC):
+    if iptc := chunks.get(names.IPTC):
         size = MAX_SEGMENT - len(jpegs.PHOTOSHOP)
         for at in range(0, len(iptc), size):
             out += _segment(13, jpegs.PHOTOSHOP + iptc[at : at + size])
-    if version := chunks.get(metadata.GAIN_VERSION):
+    if version := chunks.get(names.GAIN_VERSION):
         out += _segment(2, version)
-    if comment := chunks.get(metadata.COMMENT):
+    if comment := chunks.get(names.COMMENT):
         for at in range(0, len(comment), MAX_SEGMENT):
             part = comment[at : at + MAX_SEGMENT]
             out += bytes([0xFF, jpegs.COM]) + struct.pack(">H", len(part) + 2) + part
-    trailing = chunks.get(metadata.TRAILING, b"")
-    if trailing and (index := chunks.get(metadata.PICTURE_INDEX)):
+    trailing = chunks.get(names.TRAILING, b"")
+    if trailing and (index := chunks.get(names.PICTURE_INDEX)):
         at = len(out) + 4 + len(jpegs.MPF)  # of the header of the index
         end = len(out) + 4 + len(jpegs.MPF) + len(index) - 4 + len(body)  # of the picture
         out += _segment(2, jpegs.MPF + _moved_index(index[4:], int.from_bytes(index[:4], "little"), end - at, end))

@@ -19,7 +19,7 @@ from aecodec.families.aec2.start import start
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import write_weights
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")]
 
 QUALITIES = (5, 30, 60, 95)
 

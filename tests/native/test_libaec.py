@@ -138,6 +138,7 @@ def test_decoding_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code, str(GOLDEN / CASES[-1][0] / f"{CASES[-1][1]}.aec")], check=True)
 
 
+@pytest.mark.slow
 def test_mutated_files_under_sanitizers(
     by_torch: Codec, photo: np.ndarray, small_weights: Path, tmp_path: Path
 ) -> None:
