@@ -1,6 +1,6 @@
 """What ten times compressing and decompressing does to photographs, and where the range of qualities ends.
 
-    python benchmarks/generations.py PHOTOS [--json OUT.json] [--seconds 110]
+    python benchmarks/generations.py PHOTOS --json OUT.json [--seconds 110]
 
 PHOTOS is the folder with the tar files of the training photographs, of which the crops of heldout.json are used.
 Generations: PICTURES crops, each as it is and without colour, at qualities 50 and 80 of each codec's own scale, which
@@ -27,7 +27,6 @@ from aecodec.benchmark import codecs, metrics
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.measure import Photo
 
-HERE = Path(__file__).resolve().parent
 OURS = ("aecodec:aec1-visual-1", "aecodec:aec1-11")
 CODECS = (*OURS, "avif", "webp", "jpeg")
 QUALITIES = (50, 80)
@@ -82,7 +81,7 @@ def picture(photo: Photo, grey: bool) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "generations" / "generations.json")
+    parser.add_argument("--json", type=Path, required=True, help="write the results, after each picture")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
     end = time.monotonic() + options.seconds

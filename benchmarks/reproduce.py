@@ -10,26 +10,28 @@ about so many, so that other work gets its turn; the same command goes on, and e
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heldout import PICTURES, crops, spread
 
-from aecodec.benchmark import codecs, metrics
-from aecodec.benchmark.measure import find_photos, measure
+from aecodec.benchmark import codecs, metrics, report
+from aecodec.benchmark.measure import cache_folder, find_photos, measure
 
 HERE = Path(__file__).resolve().parent
 OURS = "aecodec:aec1-visual-1,aecodec:aec1-11"
-MAIN = f"{OURS},jpeg,jxl,avif,avif-444,avif-444-psnr"
-EVERY = f"{MAIN},aecodec:aec1-11@0,aecodec:aec1-11@8,mozjpeg,jpegli,webp,heic,avif-slow"
-CROPS, CVVDP_CROPS = 12, 6  # of those that training holds out, evenly spread; CVVDP takes four seconds for a picture
+MAIN = f"{OURS},jpeg,avif,avif-444,avif-444-psnr"
+DRAWN = f"{OURS},jpeg,webp,jxl,avif,avif-444-psnr"
+EVERY = f"{MAIN},jxl,aecodec:aec1-11@0,aecodec:aec1-11@8,mozjpeg,jpegli,webp,heic,avif-slow"
+CROPS = 12  # of those that training holds out, evenly spread
 SIZES = (0.4, 3, 12)  # megapixels, for speed
-SETS = ("heldout", "kodak", "drawn", "cvvdp", "speed")
+SETS = ("heldout", "kodak", "drawn", "cvvdp", "generations", "speed")
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,15 @@ def sets(kodak: Path, photos: Path) -> dict[str, Set]:
     four = "psnr,ms-ssim,ssimulacra2,butteraugli"
     anchors = "avif,jpeg,avif-444,avif-444-psnr"
     return {
-        "heldout": Set([photo.path for photo in spread(held_out, CROPS)], EVERY, four, anchors),
+        "heldout": Set([photo.path for photo in spread(held_out, CROPS)], EVERY, four, f"{anchors},avif-slow"),
         "kodak": Set([kodak], MAIN, four, anchors),
-        "drawn": Set([PICTURES / "screens", PICTURES / "drawings"], f"{MAIN},webp", four, "avif,jpeg"),
-        "cvvdp": Set(
-            [photo.path for photo in spread(held_out, CVVDP_CROPS)], f"{OURS},jpeg,avif,avif-444", "cvvdp", "avif"
-        ),
+        "drawn": Set([PICTURES / "screens", PICTURES / "drawings"], DRAWN, four, "avif,jpeg"),
+        "cvvdp": Set([photo.path for photo in spread(held_out, CROPS)], f"{OURS},avif,avif-444", "cvvdp", "avif"),
     }
 
 
-def measured(wanted: Set, seconds: float) -> bool:
-    """Whether all of it is in the cache, after measuring for so long at most."""
+def measured(wanted: Set, seconds: float) -> dict[str, Any] | None:
+    """The results of a set, None if after measuring for so long not all is in the cache."""
     chosen, missing = metrics.choose(wanted.metrics)
     if missing:
         sys.exit("; ".join(missing.values()))
@@ -66,13 +66,27 @@ def measured(wanted: Set, seconds: float) -> bool:
         sys.exit(f"{problems[0].image}: {problems[0].reason}")
     peers = [codecs.make(name) for name in wanted.codecs.split(",")]
     found, failed = measure(photos, peers, chosen, seconds=seconds)
-    total = len(photos) * sum(len(peer.qualities) for peer in peers)
-    return len(found) + len(failed) == total
+    if len(found) + len(failed) < len(photos) * sum(len(peer.qualities) for peer in peers):
+        return None
+    results = report.build(
+        photos,
+        peers,
+        chosen,
+        found,
+        failed,
+        memory={},
+        anchors=wanted.anchors.split(","),
+        missing={},
+        command="python benchmarks/reproduce.py",
+        jobs=1,
+    )
+    return {"measured": found, **results}
 
 
 def run(*command: str | Path) -> None:
     print("$", *command, flush=True)
-    subprocess.run([sys.executable, *map(str, command)], check=True)
+    if code := subprocess.run([sys.executable, *map(str, command)]).returncode:
+        sys.exit(code)
 
 
 def main() -> None:
@@ -81,28 +95,36 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--seconds", type=float, help="measure for about so long, then end")
-    parser.add_argument("--report", type=Path, help="keep the report pages in this folder")
+    parser.add_argument("--report", type=Path, help="make report pages, too, in this folder")
     options = parser.parse_args()
 
     end = time.monotonic() + options.seconds if options.seconds else float("inf")
     known = sets(options.kodak, options.photos)
+    scripts: dict[str, list[str | Path]] = {
+        "generations": [HERE / "generations.py", options.photos],
+        "speed": [HERE / "peer_speed.py", "--sizes", *map(str, SIZES)],
+    }
     for name in options.sets.split(","):
-        if name == "speed":
-            run(
-                HERE / "peer_speed.py", "--sizes", *map(str, SIZES), "--json", HERE / "results" / "peers" / "speed.json"
-            )
+        if name in scripts:
+            # What the script has measured of this code so far; not what the repository holds, which may be of another.
+            kept = cache_folder() / f"{name}-{codecs.code_checksum()}.json"
+            left = ("--seconds", str(end - time.monotonic())) if options.seconds else ()
+            run(*scripts[name], "--json", kept, *left)
+            folder = HERE / "results" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(kept, folder / f"{name}.json")
             continue
         wanted = known[name]
-        if not measured(wanted, end - time.monotonic()):
+        results = measured(wanted, end - time.monotonic())
+        if results is None:
             sys.exit(f"{name}: not all is measured yet; the same command goes on")
-        results = HERE / "results" / name
-        results.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            report = (options.report or Path(folder)) / name
+        folder = HERE / "results" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        report.write_csv(folder / "results.csv", results.pop("measured"))
+        (folder / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+        if options.report:
             chosen = ("--codecs", wanted.codecs, "--metrics", wanted.metrics, "--anchor", wanted.anchors)
-            run("-m", "aecodec", "benchmark", *wanted.pictures, "-o", report, *chosen)
-            for file in ("results.json", "results.csv"):
-                shutil.copy(report / file, results / file)
+            run("-m", "aecodec", "benchmark", *wanted.pictures, "-o", options.report / name, *chosen)
     run(HERE / "tables.py")
 
 

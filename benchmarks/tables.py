@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/benchmark.md", "benchmarks/results/*/README.md")
+DOCUMENTS = ("README.md", "docs/benchmark.md")
 PLACE = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 LABELS = {
     "psnr_rgb": "PSNR",
@@ -45,12 +45,13 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def mean(cell: Results) -> str:
-    """Mean over pictures and standard error, in percent."""
+    """Mean over pictures and standard error, in percent; in brackets of how many pictures, if not of all."""
     summary = cell["summary"]
     if not summary:
         return "none"
     error = f" ± {summary['error']:.1f}" if summary["error"] is not None else ""
-    return signed(summary["mean"]) + error
+    few = f" ({summary['pictures']})" if summary["pictures"] < summary["total"] else ""
+    return signed(summary["mean"]) + error + few
 
 
 def rates(folder: str, kind: str, anchor: str) -> str:
@@ -104,18 +105,17 @@ def reach(folder: str, kind: str, anchor: str) -> str:
 
     def cell(name: str, target: str) -> str:
         found = targets[target][name]
-        text = "none" if found["mean"] is None else signed(found["mean"])
-        if found["error"] is not None:
-            text += f" ± {found['error']:.1f}"
-        few = [f"{found['pictures']} of {found['total']}"] if found["pictures"] < found["total"] else []
+        text = "-" if name == anchor or found["mean"] is None else signed(found["mean"])
+        text += f" ± {found['error']:.1f}" if name != anchor and found["error"] is not None else ""
+        few = [f"of {found['pictures']}"] if found["pictures"] < found["total"] and text != "-" else []
+        few += [f"{found['reached']} reach it"] if found["reached"] < found["total"] else []
         few += [f"{found['lossless']} lossless"] if found["lossless"] else []
         return text + (f" ({', '.join(few)})" if few else "")
 
     rows = []
     for name in titles:
-        if name != anchor:
-            cells = [titles[name], *(cell(name, target) for target in targets)]
-            rows.append([f"**{text}**" for text in cells] if name.startswith("aecodec") else cells)
+        cells = [titles[name], *(cell(name, target) for target in targets)]
+        rows.append([f"**{text}**" for text in cells] if name.startswith("aecodec") else cells)
     return markdown([f"against {titles[anchor]}", *(f"SSIMULACRA2 {target}" for target in targets)], rows)
 
 
@@ -152,19 +152,21 @@ def end(folder: str) -> str:
     found = load(folder, "generations")
     rows = []
     for name, of_codec in found["end"].items():
+        lossy = [of for of in of_codec.values() if of["psnr_rgb"] is not None]
         scores = sorted(of["ssimulacra2"] for of in of_codec.values())
         rows.append(
             [
                 found["codecs"][name]["title"],
                 f"{statistics.fmean(of['bpp'] for of in of_codec.values()):.2f}",
-                f"{statistics.fmean(of['psnr_rgb'] for of in of_codec.values()):.1f}",
+                f"{statistics.fmean(of['psnr_rgb'] for of in lossy):.1f}",
                 f"{statistics.fmean(scores):.1f} ({scores[0]:.1f} to {scores[-1]:.1f})",
                 f"{statistics.fmean(of['butteraugli'] for of in of_codec.values()):.2f}",
+                f"{len(scores) - len(lossy)}",
                 f"{sum(score >= 90 for score in scores)} of {len(scores)}",
                 f"{sum(score >= 80 for score in scores)} of {len(scores)}",
             ]
         )
-    head = ["quality 100", "bpp", "PSNR, dB", "SSIMULACRA2", "Butteraugli 3-norm", "reach 90", "reach 80"]
+    head = ["quality 100", "bpp", "PSNR, dB", "SSIMULACRA2", "Butteraugli 3-norm", "lossless", "reach 90", "reach 80"]
     return markdown(head, rows)
 
 
@@ -176,19 +178,6 @@ def published(folder: str, kind: str) -> str:
     known = dict.fromkeys(title for of_codec in ours.values() for title in of_codec)
     rows = [[title, *(signed(of[title]) if title in of else "none" for of in ours.values())] for title in known]
     return markdown(["published, not measured here", *(titles[name] for name in ours)], rows)
-
-
-def heldout(folder: str) -> str:
-    """The crops that training holds out, each file of results that heldout.py wrote."""
-    rows = []
-    for path in sorted((ROOT / "benchmarks" / "results" / folder).glob("heldout*.json")):
-        found = json.loads(path.read_text())
-        for anchor, of_anchor in found["bd_rates"].items():
-            title = found["anchors"][anchor].partition(":  ")[0].split(": ")[0]
-            cells = [mean({"summary": cell}) for cell in of_anchor.values()]
-            rows.append([found["model"], str(found["pictures"]), title, *cells])
-        metrics = list(of_anchor)
-    return markdown(["model", "pictures", "against", *(LABELS[metric] for metric in metrics)], rows)
 
 
 def speed(folder: str, anchor: str) -> str:
@@ -224,7 +213,6 @@ TABLES: dict[str, Callable[..., str]] = {
     "end": end,
     "details": details,
     "published": published,
-    "heldout": heldout,
     "speed": speed,
     "settings": settings,
 }

@@ -183,6 +183,22 @@ def test_a_browser_without_a_network_draws_every_curve(reported: Path, window: s
     assert "<link" not in drawn
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_large_crops_stay_inside_the_page(reported: Path, tmp_path: Path) -> None:
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    start = page.rindex("look();")
+    largest = (
+        'look(); $("scale").value = 3; picture(); const root = document.documentElement;'
+        "setTimeout(() => { document.title = `wide ${windows()[1].scrollWidth}, "
+        "page ${root.scrollWidth - root.clientWidth}`; }, 2000);"
+    )
+    (tmp_path / "large.html").write_text(page[:start] + largest + page[start + len("look();") :], encoding="utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000", "--dump-dom"]
+    command += ["--window-size=500,800", (tmp_path / "large.html").as_uri()]
+    drawn = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "<title>wide 720, page 0</title>" in drawn  # 240 pixels three times as large
+
+
 def test_kinds_of_content_are_never_averaged_together(album: Path, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "screens").mkdir()
     Image.effect_noise((230, 230), 60).convert("RGB").save(tmp_path / "screens" / "noise.png")

@@ -17,5 +17,5 @@ def test_tables_in_documents_are_those_of_the_results() -> None:
 
 def test_the_readme_judges_photographs_and_screens_by_tables_of_the_script() -> None:
     readme = (ROOT / "README.md").read_text()
-    for kind in ("kodak", "screens"):
-        assert f"<!-- table: rates:{kind}:avif " in readme
+    for table in ("rates:kodak:avif", "reach:screens:avif"):
+        assert f"<!-- table: {table} " in readme

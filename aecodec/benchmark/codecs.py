@@ -131,7 +131,7 @@ def _aecodec(name: str, model: str | None, effort: int) -> Peer:
     return Peer(
         name,
         f"aecodec {codec.model.name}, effort {effort}",
-        f"aecodec {aecodec.__version__}, code {_code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
+        f"aecodec {aecodec.__version__}, code {code_checksum()}, model {codec.model.name} {codec.model.id.hex()}",
         f"CPU, effort={effort}",
         "the default" if effort == DEFAULT_EFFORT else "the fastest" if effort == 0 else "a longer search",
         (10, 25, 40, 55, 70, 85),
@@ -360,7 +360,7 @@ def _imported(module: str, install: str = "'aecodec[bench]'") -> Any:
         raise MissingCodec(f"{error}; pip install {install}") from error
 
 
-def _code_checksum() -> str:
+def code_checksum() -> str:
     """Of all modules but `NOT_CODING`: results of other code are not this codec's results."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in coding_files())).hexdigest()[:8]
 

@@ -68,7 +68,7 @@ function layout(extra) {
   const style = getComputedStyle(document.documentElement), of = name => style.getPropertyValue(name).trim();
   const axis = { gridcolor: of("--line"), zerolinecolor: of("--line"), automargin: true };
   return { paper_bgcolor: of("--raised"), plot_bgcolor: of("--raised"), font: { color: of("--text"), family: "system-ui, sans-serif", size: 13 },
-    margin: { l: 10, r: 10, t: 15, b: 10 }, legend: { orientation: "h", y: -0.2, font: { size: 12 } }, hoverlabel: { namelength: -1 },
+    margin: { l: 10, r: 10, t: 38, b: 10 }, legend: { orientation: "h", y: -0.2, font: { size: 12 } }, hoverlabel: { namelength: -1 },
     ...extra, xaxis: { ...axis, ...extra.xaxis }, yaxis: { ...axis, ...extra.yaxis } };
 }
 const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
