@@ -86,6 +86,8 @@ function curvesPlot() {
     return { name: p.title, mode: "lines", x: points.map(q => q.bpp), y: points.map(q => metric === "ms_ssim" ? -10 * Math.log10(1 - q.ms_ssim) : q[metric]),
       line: { color: "#8d939c", width: 1, dash: "dash" }, visible: p.shown ? "legendonly" : false, hovertemplate: "%{x:.3f} bpp, %{y:.2f}, published<extra>%{fullData.name}</extra>" };
   }).filter(t => t.x.length && t.visible);
+  const rows = Math.ceil(own.length / ($("curves").clientWidth > 420 ? 2 : 1));  // of the legend, which takes its place from the plot
+  for (const id of ["curves", "scatter"]) $(id).style.height = `${25 + 1.3 * rows}rem`;
   Plotly.react("curves", [...own.filter(t => t.x.length), ...published], layout({ xaxis: { title: { text: "bits per pixel" }, range: [0, 2] },
     yaxis: { title: { text: axes[metric] || metric }, autorange: distance ? "reversed" : true } }), options);
   $("curvesnote").textContent = "Means over pictures, so those that cost most weigh most. " + (published.length ? "Dashed grey curves (off; touch their names) are published figures for the same pictures, not measured here. " : "") +
@@ -95,7 +97,7 @@ function scatterPlot() {
   const rate = name => name === anchor ? 0 : bd(name).summary?.mean;
   const shown = results.codecs.map(c => c.name).filter(name => rate(name) != null && found.speed[name]?.encode);
   const traces = ["encode", "decode"].map(way => ({ name: way, mode: "markers+text", x: shown.map(rate), y: shown.map(name => found.speed[name][way]),
-    text: shown.map(name => way === "encode" ? name : ""), textposition: "top center", textfont: { size: 11 }, cliponaxis: false,
+    text: shown.map(name => way === "encode" ? name.replace(/^aecodec:/, "") : ""), textposition: "top center", textfont: { size: 11 }, cliponaxis: false,
     marker: { size: 11, color: shown.map(name => colours[name]), symbol: way === "encode" ? "circle" : "diamond-open", line: { width: 2 } },
     customdata: shown.map(name => titles[name]), hovertemplate: `%{customdata}<br>${way}: %{y:.3g} MP/s, %{x:.1f} % bytes<extra></extra>` }));
   Plotly.react("scatter", traces, layout({ xaxis: { title: { text: `bytes at equal ${labels[metric] || metric}, % against ${anchor}` } },
