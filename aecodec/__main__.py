@@ -1,5 +1,5 @@
 """`python -m aecodec` is `aecodec`."""
 
-from aecodec.cli.process import run
+from aecodec.command import run
 
 run()

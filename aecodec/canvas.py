@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +61,13 @@ class View(NamedTuple):
 
 
 def area_of(header: Header, region: Region | None) -> Box:
-    """The wanted part of a picture. Raises AecodecError if the region is not inside it."""
-    x, y, width, height = region or (0, 0, header.width, header.height)
+    """The wanted part of a picture. Raises AecodecError if the region is none, or not inside it."""
+    if region is None:
+        region = (0, 0, header.width, header.height)
+    try:
+        x, y, width, height = map(index, region)
+    except (TypeError, ValueError):
+        raise AecodecError(f"region {region!r}; expected four whole numbers: x, y, width, height") from None
     if min(x, y) < 0 or min(width, height) < 1 or x + width > header.width or y + height > header.height:
         raise AecodecError(
             f"region {x},{y},{width},{height} (x, y, width, height) is not inside {header.width}x{header.height}"

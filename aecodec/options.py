@@ -106,8 +106,8 @@ class EncodeOptions:
             raise AecodecError(f"score {self.score}; expected less than 100, which only equal pictures have")
         if self.tune is not None:
             parse_tune(self.tune)
-        if not 0 <= self.effort <= EFFORT_MAX:
-            raise AecodecError(f"effort {self.effort}; expected 0 to {EFFORT_MAX}")
+        if not 0 <= self.effort <= EFFORT_MAX or self.effort != int(self.effort):
+            raise AecodecError(f"effort {self.effort}; expected a whole number, 0 to {EFFORT_MAX}")
         if self.tile is not None and (not 0 <= self.tile <= TILE_MAX or self.tile % TILE_UNIT):
             raise AecodecError(f"tile {self.tile}; expected a multiple of {TILE_UNIT} up to {TILE_MAX}, or 0")
 

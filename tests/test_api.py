@@ -5,7 +5,9 @@ from __future__ import annotations
 import doctest
 import importlib
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,3 +179,27 @@ def test_what_cannot_be_reached_is_an_error_of_its_own_picture(codec: Codec, pho
     each = [EncodeOptions(size=100), EncodeOptions(quality=50)]
     made = codec.compress_batch([photo, photo], each=each, errors="return")
     assert [type(one) for one in made] == [OutOfReachError, bytes]
+
+
+@pytest.mark.parametrize("region", [(0.5, 0, 8, 8), (1, 2, 3), (1, 2, 3, 4, 5), "0,0,8,8", (float("nan"), 0, 8, 8)])
+def test_regions_that_are_none_are_refused(codec: Codec, photo: np.ndarray, region: Any) -> None:
+    with pytest.raises(AecodecError, match="region"):
+        codec.decompress(codec.compress(photo[:64, :64], effort=0), region)
+
+
+def test_arguments_of_a_wrong_kind_are_refused(codec: Codec, photo: np.ndarray) -> None:
+    closed = io.BytesIO()
+    closed.close()
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = "text"
+    given: list[Callable[[], object]] = [
+        lambda: codec.compress(photo, effort=1.5),  # type: ignore[arg-type]
+        lambda: codec.compress(closed),
+        lambda: codec.compress("a\0b"),
+        lambda: codec.compress(image),
+        lambda: Codec(device=5),  # type: ignore[arg-type]
+        lambda: Codec("cpu", model=5),  # type: ignore[arg-type]
+    ]
+    for call in given:
+        with pytest.raises(AecodecError):
+            call()

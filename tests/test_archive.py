@@ -553,6 +553,8 @@ def test_data_set_with_several_workers(
     dataset = archive.ArchiveDataset(tmp_path / "arc", "cpu", small_weights)
     assert set(dataset.names) == PICTURES | ORIGINALS
     assert dataset.decode([dataset[0]])[0].shape[0] == 3  # the codec is loaded before the workers start
+    cut = archive.ArchiveDataset(tmp_path / "arc", "cpu", small_weights, transform=lambda picture: picture[:, :8, :8])
+    assert cut.decode([cut[0]])[0].shape == (3, 8, 8)
     loader = DataLoader(dataset, batch_size=3, num_workers=2, collate_fn=list)
     pictures = [picture for batch in loader for picture in dataset.decode(batch)]
     opened = archive.Archive(tmp_path / "arc")

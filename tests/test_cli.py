@@ -10,15 +10,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from aecodec import metrics
-from aecodec.cli import main
+from aecodec.cli import COMMANDS, main
 from aecodec.models import DEFAULT, RELEASED
 
 Run = Callable[..., Result]
@@ -351,3 +353,39 @@ def test_the_manual_has_every_command(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("shutil.which", lambda _: str(tmp_path / "bin" / "aecodec"))
     assert CliRunner().invoke(main, ["man", "--install"]).exit_code == 0
     assert (tmp_path / "share/man/man1/aecodec.1").read_text() == page
+
+
+def test_the_list_of_commands_says_what_their_own_help_says() -> None:
+    for name, (_, told) in COMMANDS.items():
+        own = main.get_command(click.Context(main), name)
+        assert own is not None
+        assert " ".join((own.help or "").split()).startswith(told.removesuffix("."))
+
+
+@pytest.mark.parametrize("words", [["compress", "a.png"], ["archive", "create", "a", "b"]])
+def test_a_tune_beside_a_model_is_refused(words: list[str]) -> None:
+    result = CliRunner().invoke(main, [*words, "--tune", "psnr", "--model", "aec1-11"])
+    assert result.exit_code == 2
+    assert "--tune chooses between the default models" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["compress", "missing.png"], "No such file"),
+        (["compress", "text.png"], "not a picture"),
+        (["compress", "text.png", "--model", "run.pt"], "has to be exported first"),
+        (["decompress", "text.png", "-o", "x.png"], "not an .aec file"),
+        (["decompress", "missing.aec"], "No such file"),
+    ],
+)
+def test_mistakes_that_need_no_model_do_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.png").write_text("no picture")
+    for module, name in (("aecodec.models.store", "load"), ("aecodec.native.decoder", "_load")):
+        monkeypatch.setattr(import_module(module), name, None)
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert told in result.stderr

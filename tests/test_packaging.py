@@ -39,7 +39,7 @@ def test_the_wheel_works_by_itself(built: Path, tmp_path: Path) -> None:
     assert (tmp_path / "aecodec" / "benchmark" / "published" / "kodak.json").is_file()
     assert (tmp_path / "aecodec" / "released_weights" / "small.safetensors").is_file()
     (points,) = tmp_path.glob("*.dist-info/entry_points.txt")
-    assert "aecodec = aecodec.cli.process:run" in points.read_text()
+    assert "aecodec = aecodec.command:run" in points.read_text()
     assert "aecodec = aecodec.plugins.zarr:Aecodec" in points.read_text()
     code = f"""
 import aecodec

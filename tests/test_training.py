@@ -296,3 +296,24 @@ def test_optimiser_matrices_share_the_memory_of_the_kernels() -> None:
         matrix.data.fill_(3.0)
         assert (kernel == 3).all()
     assert len(pairs) > 20
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("ran"),)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", {"model_config": Evil()}, [1, 2], torch.zeros(3), {"model": {}}])
+def test_what_is_no_checkpoint_is_refused_and_runs_no_code(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("trunk.pt")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    for work in (lambda: export(path, [photos], Path("x.safetensors")), lambda: run(photos, tmp_path, steps=1)):
+        with pytest.raises(ModelError, match="not a checkpoint"):
+            work()
+    assert not Path("ran").exists()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,18 @@ class ArchiveDataset(torch.utils.data.Dataset[tuple[str, bytes]]):
     >>> for batch in loader:                                                                       # doctest: +SKIP
     ...     pictures = dataset.decode(batch)
 
-    path, device, model: as of `Archive`. names: of the pictures, in order.
+    path, device, model: as of `Archive`. transform: of each picture that `decode` gives, a (3, H, W) uint8 tensor on the
+    device, such as a crop. names: of the pictures, in order.
     """
 
-    def __init__(self, path: str | Path, device: str = "auto", model: str | Path | None = None):
-        self._archive = Archive(path, device, model)
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "auto",
+        model: str | Path | None = None,
+        transform: Callable[[torch.Tensor], Any] | None = None,
+    ):
+        self._archive, self._transform = Archive(path, device, model), transform
         self.names = sorted(name for name, item in self._archive.items() if item.record.kind in (PICTURE, ORIGINAL))
 
     def __len__(self) -> int:
@@ -34,8 +42,9 @@ class ArchiveDataset(torch.utils.data.Dataset[tuple[str, bytes]]):
         item = self._archive[self.names[index]]
         return item.record.kind, item.read()
 
-    def decode(self, batch: Sequence[tuple[str, bytes]]) -> list[torch.Tensor]:
-        """(3, H, W) uint8 RGB of each, on the device."""
+    def decode(self, batch: Sequence[tuple[str, bytes]]) -> list[Any]:
+        """(3, H, W) uint8 RGB of each, on the device; or what `transform` makes of it."""
         codec = self._archive.codec
         images = (image.convert("RGB") for image in decode(codec, batch))
-        return [torch.from_numpy(np.array(image)).permute(2, 0, 1).to(codec.device) for image in images]
+        pictures = (torch.from_numpy(np.array(image)).permute(2, 0, 1).to(codec.device) for image in images)
+        return [picture if self._transform is None else self._transform(picture) for picture in pictures]

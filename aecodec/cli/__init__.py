@@ -12,19 +12,19 @@ import aecodec
 from aecodec.cli.options import examples
 from aecodec.cli.output import ending
 
-# Where each command is; a module is imported when its command is named or listed.
+# Where each command is, and what it does; a module is imported when its command is named.
 COMMANDS = {
-    "compress": "aecodec.cli.coding:compress",
-    "decompress": "aecodec.cli.coding:decompress",
-    "info": "aecodec.cli.inspecting:info",
-    "compare": "aecodec.cli.inspecting:compare",
-    "models": "aecodec.cli.inspecting:models",
-    "archive": "aecodec.cli.archive:archive",
-    "benchmark": "aecodec.cli.benchmark:benchmark",
-    "train": "aecodec.cli.training:train",
-    "export": "aecodec.cli.training:export",
-    "completion": "aecodec.cli.shell:completion",
-    "man": "aecodec.cli.shell:man",
+    "compress": ("aecodec.cli.coding:compress", "Compress photographs to .aec files."),
+    "decompress": ("aecodec.cli.coding:decompress", "Decompress .aec files."),
+    "info": ("aecodec.cli.inspecting:info", "Show what an .aec file says of itself."),
+    "compare": ("aecodec.cli.inspecting:compare", "Show how far picture B is from picture A."),
+    "models": ("aecodec.cli.inspecting:models", "List the released models."),
+    "archive": ("aecodec.cli.archive:archive", "Archive whole photo collections."),
+    "benchmark": ("aecodec.cli.benchmark:benchmark", "Compare codecs on your own photographs."),
+    "train": ("aecodec.cli.training:train", "Train on folders or tar files of pictures."),
+    "export": ("aecodec.cli.training:export", "Write the averaged weights of a checkpoint as a weights file."),
+    "completion": ("aecodec.cli.shell:completion", "Print what SHELL needs to complete commands and options."),
+    "man": ("aecodec.cli.shell:man", "Print the manual page."),
 }
 
 
@@ -37,9 +37,13 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[name].partition(":")
+        module, _, attribute = COMMANDS[name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         if args[0] not in COMMANDS and (near := get_close_matches(args[0], COMMANDS)):

@@ -14,7 +14,7 @@ from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.archive.reader import Archive
 from aecodec.cli import output, process
 from aecodec.cli.archive_text import HEAD, created, extracted, line, speed, verified, words
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL, THREADS, encode_options, together
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, THREADS, encode_options, refuse_tune_beside_model, together
 from aecodec.cli.output import count, printable
 from aecodec.errors import AecodecError, ArchiveWarning
 from aecodec.options import parse_size
@@ -295,6 +295,7 @@ def _run(
     **options: Any,
 ) -> None:
     """Does what a command is for, and says what was done. Exits with 1 if there were problems."""
+    refuse_tune_beside_model(options)
     if "min_psnr" in options:
         options["min_psnr"] = options["min_psnr"] or None
         options["min_saving"] /= 100

@@ -9,12 +9,13 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aecodec import container, files
+from aecodec import container, files, inputs, models
 from aecodec.cli import output, process
 from aecodec.cli.options import DEVICE, MODEL, THREADS, Region, encode_options, examples, take_options, together
 from aecodec.errors import AecodecError, FormatError, PictureWarning
@@ -73,19 +74,19 @@ FILE_OPTIONS = together(
 def compress(photos: Sequence[Path], strip: str | None, only_if_smaller: bool, **options: Any) -> None:
     """Compress photographs to .aec files ("-" is standard input). The originals stay."""
     from aecodec import picture
-    from aecodec.codec import Codec
 
     wanted = take_options(options)
     _refuse_other_suffix(photos, options["target"])
 
-    def one(codec: Codec, job: Job) -> dict[str, Any]:
+    def one(load: Callable[[], Codec], job: Job) -> dict[str, Any]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
         before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
-        loaded = picture.load(source, codec.pixel_limit)
+        loaded = picture.load(source, options["pixel_limit"])
         if strip:
             loaded, gone = picture.strip(loaded, strip)
             if gone:
                 warnings.warn(f"left out: {', '.join(gone)}", PictureWarning, stacklevel=2)
+        codec = load()
         (data,) = codec.encode([loaded], wanted)
         facts = {"bytes_in": before, "bytes_out": len(data), **header_facts(data, codec)}
         if only_if_smaller and len(data) >= before:
@@ -93,7 +94,12 @@ def compress(photos: Sequence[Path], strip: str | None, only_if_smaller: bool, *
         _write(job, lambda file: file.write(data))
         return facts
 
-    _run(Codec, photos, ".aec", PICTURE_SUFFIXES, one, **options)
+    def codec_of(*arguments: Any) -> Codec:
+        from aecodec.codec import Codec
+
+        return Codec(*arguments)
+
+    _run(codec_of, photos, ".aec", PICTURE_SUFFIXES, one, **options)
 
 
 @click.command(
@@ -121,10 +127,13 @@ def decompress(
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import native, picture
 
-    def one(codec: Codec, job: Job) -> dict[str, Any]:
+    def one(load: Callable[[], Codec], job: Job) -> dict[str, Any]:
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
         suffix = ".png" if job.target == STANDARD else job.target.suffix
         picture.format_of(suffix)  # before the work, not after it
+        if not salvage:
+            container.read_header(inputs.encoded(data), options["pixel_limit"])
+        codec = load()
         if salvage:
             image, damage = codec.salvage(data, region, upright=upright)
         else:
@@ -160,7 +169,7 @@ def _run(
     inputs: Sequence[Path],
     suffix: str,
     found_in_folders: Sequence[str] | frozenset[str],
-    one: Callable[[Codec, Job], dict[str, Any]],
+    one: Callable[[Callable[[], Codec], Job], dict[str, Any]],
     *,
     target: str | None,
     recursive: bool,
@@ -179,13 +188,20 @@ def _run(
     with Progress("file", quiet) as progress:
         try:
             jobs = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
-            codec = None
-            if any(not job.problem for job in jobs) and not dry_run:
-                progress.doing("loading the model")
+            if not dry_run:
+                models.locate(model or models.DEFAULT)  # a name that is wrong is told before torch is loaded
                 process.prepare_pillow()
-                codec = codec_of(device, model, pixel_limit, threads)
         except AecodecError as error:
             raise output.Failed(error) from error
+
+        @cache
+        def load() -> Codec:
+            progress.doing("loading the model")
+            try:
+                return codec_of(device, model, pixel_limit, threads)
+            except AecodecError as error:
+                raise output.Failed(error) from error  # of no file
+
         # Results on standard output leave no room for messages there.
         quiet_output = any(job.target == STANDARD for job in jobs)
         totals = _Totals()
@@ -196,13 +212,13 @@ def _run(
             try:
                 if job.problem:
                     raise AecodecError(job.problem)
-                if codec is None:
+                if dry_run:
                     progress.line(output.printable(f"{job.source} -> {job.target}  would be written"))
                     continue
                 progress.doing(output.printable(job.source.name))
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("error" if strict else "always", PictureWarning)
-                    facts = one(codec, job)
+                    facts = one(load, job)
             except BrokenPipeError:
                 raise  # nobody reads the output: no job has a purpose any more
             except (AecodecError, OSError, MemoryError, PictureWarning) as error:
@@ -220,7 +236,7 @@ def _run(
             else:
                 said = output.printable(_line(job, facts, seconds), quiet_output)
                 if verbose:
-                    said += f"  model {facts['model']} on {codec.device}"
+                    said += f"  model {facts['model']} on {load().device}"
             if not quiet:
                 progress.line(said, err=quiet_output)
     if totals.files > 1 and not quiet and not as_json:

@@ -39,11 +39,18 @@ def encode_options(*names: str) -> Decorator:
 
 def take_options(values: dict[str, Any]) -> EncodeOptions:
     """Takes the options of `encode_options` out of a command's. Raises click.UsageError if they make no sense."""
+    refuse_tune_beside_model(values)
     names = [field.name for field in fields(EncodeOptions) if field.name in values]
     try:
         return EncodeOptions.parse({name: values.pop(name) for name in names})
     except AecodecError as error:
         raise click.UsageError(str(error)) from error
+
+
+def refuse_tune_beside_model(values: dict[str, Any]) -> None:
+    """Raises click.UsageError if a command's options ask for both: they may contradict each other."""
+    if values.get("tune") is not None and values.get("model") is not None:
+        raise click.UsageError("--tune chooses between the default models; leave it out, or --model")
 
 
 def _option(field: Field[Any]) -> Decorator:

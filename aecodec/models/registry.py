@@ -33,6 +33,8 @@ def locate(model: str | Path) -> tuple[Path, str | None]:
     """
     if model in RELEASED:
         return weights_folder() / f"{model}.safetensors", RELEASED[str(model)]
+    if not isinstance(model, (str, Path)):
+        raise ModelError(f"model {model!r}; expected a name or the path of a weights file")
     path = Path(model)
     if path.suffix == CHECKPOINT or path.is_dir():
         export = f"aecodec export {_checkpoint(path)} DATA -o mine.safetensors"

@@ -113,6 +113,8 @@ def find_device(name: str) -> str:
     except ImportError as error:
         raise AecodecError(f"this needs torch: pip install 'aecodec[encode]' ({error})") from error
 
+    if not isinstance(name, str):
+        raise AecodecError(f"device {name!r}; expected a name, as auto, {' or '.join(DEVICES)}")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.partition(":")[0] not in DEVICES:

@@ -93,12 +93,15 @@ def _from_array(array: npt.NDArray[np.generic]) -> Picture:
 
 
 def _from_file(source: str | Path | BinaryIO, pixel_limit: int | None) -> Found:
-    if isinstance(source, (str, Path)):
-        data = Path(source).read_bytes()
-    else:
-        if source.seekable():
-            source.seek(0)  # as Pillow does
-        data = source.read()
+    try:
+        if isinstance(source, (str, Path)):
+            data = Path(source).read_bytes()
+        else:
+            if source.seekable():
+                source.seek(0)  # as Pillow does
+            data = source.read()
+    except ValueError as error:  # a name with NUL, a closed file
+        raise AecodecError(f"not readable ({error})") from error
     if data.startswith(MAGIC):
         if "AEC" not in Image.OPEN:
             raise AecodecError("an .aec file already; after `import aecodec.pillow` it is read as a picture")
@@ -194,6 +197,8 @@ def _from_image(image: Image.Image, told: bool = False) -> tuple[Picture, list[s
     cut = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow itself keeps the upper 8 bits
     image.load()
     mode, icc, xmp = image.mode, image.info.get("icc_profile"), image.info.get("xmp")
+    if icc is not None and not isinstance(icc, bytes):
+        raise AecodecError(f"an ICC profile that is a {type(icc).__name__}; expected bytes")
     alpha: Samples | None = None
     depth = 8
     colour: Samples

@@ -9,12 +9,23 @@ from typing import Any
 
 import torch
 
+from aecodec.errors import ModelError
+
 
 def load(path: Path) -> dict[str, Any] | None:
-    """What `save` wrote; None if there is none yet."""
+    """What `save` wrote; None if there is none yet. Raises ModelError if it is something else.
+
+    No code of a checkpoint runs: it holds tensors, numbers, texts and containers of these.
+    """
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of the many kinds that torch has
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ModelError(f"{path}: not a checkpoint of aecodec train ({reason})") from error
+    if not isinstance(state, dict) or not {"model_config", "model", "average", "step"} <= state.keys():
+        raise ModelError(f"{path}: not a checkpoint of aecodec train (no network, average and step in it)")
     return state
 
 

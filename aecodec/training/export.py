@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from aecodec.errors import ModelError
@@ -16,6 +15,7 @@ from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec1.weights import metadata_of, tensors_of
 from aecodec.models import read_weights, write_weights
+from aecodec.training.checkpoint import load
 from aecodec.training.data import load_tiles
 
 
@@ -32,11 +32,13 @@ def export(
     sources: the training pictures; frequency tables are counted on some of them. encoder: None for what fits aec1-11.
     Returns the SHA-256 in hexadecimal. Raises ModelError if the checkpoint is not one or cannot be exported exactly.
     """
+    state = load(checkpoint)
+    if state is None:
+        raise ModelError(f"{checkpoint}: there is no such checkpoint")
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network = Aec1(ModelConfig.of(state["model_config"]))
         network.load_state_dict(state["average"])
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{checkpoint}: not a checkpoint of aecodec train ({error})") from error
     provenance = {"step": str(state["step"]), "training_minutes": f"{state['seconds'] / 60:.0f}"}
     training, _, _ = load_tiles(sources)
