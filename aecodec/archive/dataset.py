@@ -20,8 +20,8 @@ class ArchiveDataset(torch.utils.data.Dataset[tuple[str, bytes]]):
     >>> for batch in loader:                                                                       # doctest: +SKIP
     ...     pictures = dataset.decode(batch)
 
-    path, device, model: as of `Archive`. transform: of each picture that `decode` gives, a (3, H, W) uint8 tensor on the
-    device, such as a crop. names: of the pictures, in order.
+    path, device, model: as of `Archive`. transform: of each picture that `decode` gives, a (3, H, W) uint8 tensor on
+    the device, such as a crop. names: of the pictures, in order.
     """
 
     def __init__(
