@@ -138,11 +138,13 @@ static void entry(json *j, const uint8_t *data, uint64_t size, named_tensor *own
             if (accept(j, ']')) continue;
             do {
                 uint64_t side = whole(j);
-                if (t->rank >= 4 || side > UINT32_MAX || (side && count > UINT32_MAX / side)) {
+                if (side > UINT32_MAX || (side && count > UINT32_MAX / side)) {
                     j->wrong = true;
                     return;
                 }
-                t->shape[t->rank++] = side;
+                /* Families that are not ours may have more dimensions; a rank of 5 is one that nobody here asks for. */
+                if (t->rank < 4) t->shape[t->rank++] = side;
+                else t->rank = 5;
                 count *= side;
             } while (!j->wrong && accept(j, ','));
             expect(j, ']');

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -128,6 +129,14 @@ def test_errors_are_ours(by_libaec: Decoder, photo: np.ndarray, tmp_path: Path) 
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="not a weights file"):
         Decoder(tmp_path / "no.safetensors")
+
+
+@pytest.mark.parametrize("rank", [0, 4, 5, 9])
+def test_weights_of_another_family_are_told_from_damaged_ones(rank: int) -> None:
+    tensor = {"dtype": "F32", "shape": [1] * rank, "data_offsets": [0, 4]}
+    header = json.dumps({"__metadata__": {"family": "toy"}, "kernel": tensor}).encode()
+    with pytest.raises(library.UnknownFamily, match="toy"):
+        library.NativeModel(struct.pack("<Q", len(header)) + header + bytes(4), "00" * 32)
 
 
 def test_decoding_imports_no_torch() -> None:
