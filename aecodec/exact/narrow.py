@@ -1,9 +1,9 @@
 """Layers of 8-bit weights and activations, exact on every machine.
 
-    y = clamp(round((conv(x, w) + b) * 2^-s + r), 0, 255)
+    y = clamp(round((conv(x, w) + b) * 2^-s), 0, 255)
 
-x and the shortcut r are unsigned 8-bit activations (signed ones where only `sums` are wanted), w is int8, and round is
-to the nearest, half to even. All sums stay below 2^24, so float32 holds each exactly, and so does any integer unit of
+x are unsigned 8-bit activations (signed ones where only `sums` are wanted), w is int8, and round is to the nearest,
+half to even. All sums stay below 2^24, so float32 holds each exactly, and so does any integer unit of
 a processor.
 """
 
@@ -21,18 +21,21 @@ from aecodec.exact.layers import ACTIVATION_TOP, SUM_LIMIT, cpu_dilation, interp
 from aecodec.exact.precision import full_precision
 
 
-def check_narrow(name: str, weight: Tensor, bias: Tensor, shift: Tensor) -> None:
-    """Raises ModelError unless all sums of the layer, a shortcut among them, stay below 2^24.
+def check_narrow(name: str, weight: Tensor, bias: Tensor) -> None:
+    """Raises ModelError unless all sums of the layer stay below 2^24.
 
-    weight: (O, I, k, k) int8. bias: (R, O) int32. shift: (O,).
+    weight: (O, I, k, k) int8. bias: (R, O) int32.
     """
-    worst = weight.long().abs().sum((1, 2, 3)) * ACTIVATION_TOP + bias.long().abs().amax(0)
-    worst += ACTIVATION_TOP << shift.long()
+    worst = _largest_sums(weight, bias)
     if int(worst.max()) >= SUM_LIMIT:
         raise ModelError(
             f"layer {name}, output channel {int(worst.argmax())}: sums of up to {int(worst.max())} do not fit float32 "
             f"exactly (limit {SUM_LIMIT})"
         )
+
+
+def _largest_sums(weight: Tensor, bias: Tensor) -> Tensor:
+    return weight.long().abs().sum((1, 2, 3)) * ACTIVATION_TOP + bias.long().abs().amax(0)
 
 
 class Narrow:
@@ -41,8 +44,10 @@ class Narrow:
 
     def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device):
         weight, bias, shift = (tensors[f"{name}.{key}"] for key in ("weight", "bias", "shift"))
-        check_narrow(name, weight, bias, shift)
+        check_narrow(name, weight, bias)
         self.bias = bias.long()
+        largest = _largest_sums(weight, bias).double() * powers_of_two(-shift)
+        self.reach = float(largest.max())  # that no sum exceeds
         self.step = powers_of_two(-shift).float().to(device)
         self.padding = weight.shape[-1] // 2
         self.weight = weight.float().to(device, memory_format=torch.channels_last)
@@ -60,14 +65,11 @@ class Narrow:
             sums = F.conv2d(x.float(), self.weight, padding=self.padding, dilation=dilation).round_()
         return sums.mul_(self.step.view(1, -1, 1, 1)).add_(bias.view(1, -1, 1, 1))
 
-    def __call__(self, x: Tensor, position: int = 0, shortcut: Tensor | None = None) -> Tensor:
-        """(B, O, H, W) uint8. x: uint8. shortcut: uint8, of the shape of the result; may be overwritten."""
+    def __call__(self, x: Tensor, position: int = 0) -> Tensor:
+        """(B, O, H, W) uint8. x: uint8."""
         if self.packed is not None:
-            return _convolve(x, self.packed, self.step, self._bias(position), self.padding, torch.uint8, shortcut)
-        y = self.sums(x, position)
-        if shortcut is not None:
-            y.add_(shortcut)
-        return y.round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8)
+            return _convolve(x, self.packed, self.step, self._bias(position), self.padding, torch.uint8)
+        return self.sums(x, position).round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8)
 
     def _bias(self, position: int) -> Tensor:
         """(O,) float32, in units of the result: the integer times 2^-s, exact."""
@@ -81,25 +83,12 @@ def _pack(weight: Tensor, step: Tensor, padding: int) -> Tensor:
     return packed
 
 
-def _convolve(
-    x: Tensor,
-    packed: Tensor,
-    step: Tensor,
-    bias: Tensor,
-    padding: int,
-    dtype: torch.dtype,
-    shortcut: Tensor | None = None,
-) -> Tensor:
-    """conv(x, w) * step + bias (+ shortcut), rounded to the nearest, half to even, and cut to 0..255 if dtype is uint8.
+def _convolve(x: Tensor, packed: Tensor, step: Tensor, bias: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
+    """conv(x, w) * step + bias, rounded to the nearest, half to even, and cut to 0..255 if dtype is uint8.
     x: (B, I, H, W) uint8, in channels_last memory."""
     sides, zero = [padding, padding], torch.zeros(len(step), dtype=torch.int32)
     layer = x, 1.0, 0, packed, step, zero
     geometry = bias, [1, 1], sides, [1, 1], 1, 1.0, 0, dtype
-    if shortcut is not None:
-        # The sum is written over the shortcut, which nothing else needs any more.
-        return torch.ops.onednn.qconv2d_pointwise.binary(
-            *layer, shortcut, *geometry, 1.0, 0, "sum", 1.0, "relu", [], ""
-        )
     activation = "relu" if dtype == torch.uint8 else "none"
     return torch.ops.onednn.qconv2d_pointwise(*layer, *geometry, activation, [], "")
 
@@ -115,19 +104,16 @@ def int8_convolutions() -> bool:
     x[:, :, :8] = 255
     weight = torch.randint(-127, 128, (64, 32, 3, 3), generator=generator, dtype=torch.int8)
     weight[:16], weight[16:32] = 127, -127
-    shortcut = torch.randint(0, 256, (1, 64, 16, 16), generator=generator, dtype=torch.uint8)
-    x, shortcut = (v.contiguous(memory_format=torch.channels_last) for v in (x, shortcut))
+    x = x.contiguous(memory_format=torch.channels_last)
     step, bias = torch.full((64,), 2.0**-9), torch.arange(64) / 4
     expected = F.conv2d(x.double(), weight.double(), padding=1) / 2**9 + bias.double().view(1, -1, 1, 1)
     try:
         packed = _pack(weight, step, 1)
         sums = _convolve(x, packed, step, bias, 1, torch.float32)
         rounded = _convolve(x, packed, step, bias, 1, torch.uint8)
-        summed = _convolve(x, packed, step, bias, 1, torch.uint8, shortcut.clone())
     except (RuntimeError, NotImplementedError, AttributeError):
         return False
     return bool(
         torch.equal(sums.double(), expected)
         and torch.equal(rounded.double(), expected.round().clamp(0, 255))
-        and torch.equal(summed.double(), (expected + shortcut).round().clamp(0, 255))
     )

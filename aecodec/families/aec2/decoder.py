@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, interpolate_rows_exactly
+from aecodec.errors import ModelError
+from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, interpolate_rows_exactly
 from aecodec.exact.narrow import Narrow
 from aecodec.exact.wide import Wide, exact_gain
 from aecodec.families.aec1.config import STRIDE
@@ -24,17 +25,24 @@ from aecodec.families.aec2.integers import (
     MEAN_STEPS,
     PIXEL_STEPS,
     SCALE_BITS,
+    STREAM_TOP,
     SUM_STEPS,
     SUM_TOP,
     WIDE_TOP,
     block_names,
 )
+from aecodec.families.aec2.network import FEATURE_GAIN, LAST_GAIN
 from aecodec.families.layouts import cut, shuffle
 from aecodec.tiling import Box
 
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def _rectified(x: Tensor) -> Tensor:
+    """What a layer sees of a stream. x: integers in float32."""
+    return _channels_last(x.clamp(0, ACTIVATION_TOP).to(torch.uint8))
 
 
 class ExactDecoder:
@@ -62,6 +70,10 @@ class ExactDecoder:
             level: [(narrow(f"{name}.first"), narrow(f"{name}.second")) for name in block_names(level, count)]
             for level, count in zip(("2", "4", "8", "16"), config.synthesis_blocks, strict=True)
         }
+        for level, blocks in self.blocks.items():
+            begin = self.up[level].reach if level in ("8", "4") else STREAM_TOP
+            if begin + sum(second.reach for _, second in blocks) >= SUM_LIMIT:
+                raise ModelError(f"the stream of synthesis.blocks_{level}: sums do not fit float32 exactly")
         self.linear, self.pixels_in = wide("synthesis.linear"), narrow("synthesis.pixels_in")
 
     def gain(self, name: str, position: int) -> Tensor:
@@ -111,28 +123,29 @@ class ExactDecoder:
         latents = latents.double()
         gained = latents * self.gain("input_gain", position).view(1, -1, 1, 1)
         gained = gained.round_().clamp_(-LATENT_TOP, LATENT_TOP)
-        x = torch.cat([gained, features.double() * (SUM_STEPS // ACTIVATION_STEPS)], 1)
-        x = self.first(x, position, gain=ACTIVATION_STEPS / SUM_STEPS).clamp_(0, ACTIVATION_TOP).to(torch.uint8)
+        x = torch.cat([gained, features.double() * (FEATURE_GAIN * SUM_STEPS)], 1)
+        x = self.first(x, position, gain=ACTIVATION_STEPS / SUM_STEPS).clamp_(-STREAM_TOP, STREAM_TOP).float()
         x = cut(self._through_blocks("16", x), near)
-        x = self._through_blocks("8", shuffle(self.up["8"](_channels_last(x), position), 2))
-        x = self._through_blocks("4", shuffle(self.up["4"](x, position), 2))
+        x = self._through_blocks("8", shuffle(self.up["8"].sums(_rectified(x), position).round_(), 2))
+        x = self._through_blocks("4", shuffle(self.up["4"].sums(_rectified(x), position).round_(), 2))
 
         decoder_gain = self.gain("decoder_gain", position) * (255 * PIXEL_STEPS / LATENT_STEPS)
         pixels = self._linear((cut(latents, near) * decoder_gain.view(1, -1, 1, 1)).round_())
         step = self.gain("output_gain", position)  # a quantisation step, in units of white
         ratio = SUM_STEPS // ACTIVATION_STEPS
-        sums = shuffle(self.up["2"].sums(x, position).double().mul_(ratio).round_(), 2)
+        sums = shuffle(self.up["2"].sums(_rectified(x), position).double().mul_(ratio).round_(), 2)
         pixel_gain = self.gain("pixel_gain", position) * ratio
         sums = sums.add_(self._seen(pixels, step).mul_(pixel_gain.view(1, -1, 1, 1)).round_())
-        x = sums.clamp_(-SUM_TOP, SUM_TOP).div_(ratio).round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8)
-        correction = self.last.sums(self._through_blocks("2", x)).double()
-        correction = correction.mul_(step * (255 * PIXEL_STEPS / ACTIVATION_STEPS)).round_()
+        x = self._through_blocks("2", sums.clamp_(-SUM_TOP, SUM_TOP).div_(ratio).round_().float())
+        correction = self.last.sums(_rectified(x)).double()
+        correction = correction.mul_(step * (LAST_GAIN * 255 * PIXEL_STEPS / ACTIVATION_STEPS)).round_()
         return cut(pixels.add_(correction).add_(255 * PIXEL_STEPS // 2), wanted.within(near), STRIDE // 2)
 
     def _through_blocks(self, level: str, x: Tensor) -> Tensor:
+        """x: the stream, integers in float32."""
         x = _channels_last(x)
         for first, second in self.blocks[level]:
-            x = second(first(x), shortcut=x)
+            x = second.sums(first(_rectified(x))).add_(x).round_()
         return x
 
     def _linear(self, dequantised: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ WIDE_TOP = 2**15 - 1
 SCALE_BITS = 12  # a standard deviation is a multiple of 2^-12
 LATENT_TOP = 2**24  # of a latent, in 1/256 steps
 SUM_TOP = 2**22
+STREAM_TOP = 2**22  # of a stream before its first block
 
 
 class Layer(NamedTuple):
@@ -108,7 +109,7 @@ def export(model: Aec2) -> dict[str, Tensor]:
         tensors[f"{name}.bias"] = torch.round(layer.biases().double() * scale * steps).to(top)
         tensors[f"{name}.{key}"] = exponent.to(torch.int8)
         if not input_steps:
-            check_narrow(name, *(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
+            check_narrow(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
     for name, rows in gains(model).items():
         tensors[name] = torch.round(rows.detach().double() / math.log(2) * 2**GAIN_BITS).to(torch.int32)
     # |latent| from which asinh rounds to k / 16, for k = 1..127

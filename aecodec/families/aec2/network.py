@@ -28,6 +28,9 @@ from aecodec.families.layouts import blocks_of_pixels, quarter, shuffle, unshuff
 DECODER_SUM_LIMIT = 56_000
 FINEST_EXPONENT = 12
 CONTEXT_MAX = WEIGHT_TOP / ACTIVATION_STEPS  # 7.94: what a signed 8-bit asinh of a latent can hold
+# Streams of the synthesis are of size 1 to 4, so that steps of 1/16 are fine; what it adds to pixels is smaller.
+FEATURE_GAIN, LAST_GAIN = 1 / 4, 1 / 4
+LEAK = 0.1  # slope of the analysis's rectifiers below 0
 ACTIVATION_MAX = ACTIVATION_TOP / ACTIVATION_STEPS  # 15.94: what an unsigned 8-bit activation can hold
 
 
@@ -71,7 +74,10 @@ class DecoderConv2d(nn.Conv2d):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, rectified after the sum, so that the stream stays unsigned."""
+    """Two 3x3 convolutions beside a stream that is signed and never rectified itself: rectified after each sum, all of
+    a stream died within thousands of steps, at the bounds of 8 bits, where no gradient comes through."""
+
+    quantised = False
 
     def __init__(self, channels: int):
         super().__init__()
@@ -80,11 +86,24 @@ class ResidualBlock(nn.Module):
         self.rectifier = Rectifier()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rectifier(x + self.second(self.rectifier(self.first(x))))
+        x = x + self.second(self.rectifier(self.first(self.rectifier(x))))
+        return round_to_steps(x) if self.quantised else x
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+class AnalysisBlock(nn.Module):
+    """The same, where nothing has to be exact."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(x), LEAK))
 
 
 class Analysis(nn.Module):
@@ -99,19 +118,19 @@ class Analysis(nn.Module):
         m = config.latent_channels
         self.linear = nn.Conv2d(BLOCK, m, 1, bias=False)
         self.first = nn.Conv2d(48, c4, 3, padding=1)
-        self.blocks_4 = _blocks(c4, n4)
+        self.blocks_4 = nn.Sequential(*(AnalysisBlock(c4) for _ in range(n4)))
         self.down_8 = nn.Conv2d(4 * c4, c8, 1)
-        self.blocks_8 = _blocks(c8, n8)
+        self.blocks_8 = nn.Sequential(*(AnalysisBlock(c8) for _ in range(n8)))
         self.down_16 = nn.Conv2d(4 * c8, c16, 1)
-        self.blocks_16 = _blocks(c16, n16)
+        self.blocks_16 = nn.Sequential(*(AnalysisBlock(c16) for _ in range(n16)))
         self.last = nn.Conv2d(c16, m, 1)
         self.register_buffer("latent_std", torch.ones(m))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, 192, H/8, W/8), see `networks.network_input`. Returns (B, M, H/16, W/16) float32, before gain."""
-        h = F.relu(self.first(4 * quarter(x)))
-        h = F.relu(self.down_8(unshuffle(self.blocks_4(h), 2)))
-        h = F.relu(self.down_16(unshuffle(self.blocks_8(h), 2)))
+        h = self.blocks_4(self.first(4 * quarter(x)))
+        h = self.blocks_8(self.down_8(unshuffle(h, 2)))
+        h = self.down_16(unshuffle(h, 2))
         y = self.latent_std[:, None, None] * self.last(self.blocks_16(h)).float()
         return y + self.linear(unshuffle(x, 2)).float()
 
@@ -176,6 +195,8 @@ class Synthesis(nn.Module):
     """Latents to pixels: a nonlinear path from 1/16 to 1/2, where it meets the pixels of the linear one; what it adds
     to them is in units of the quantisation step."""
 
+    quantised = False
+
     def __init__(self, config: ModelConfig):
         super().__init__()
         c2, c4, c8, c16 = config.synthesis_channels
@@ -210,16 +231,20 @@ class Synthesis(nn.Module):
             return interpolate_rows(parameter, position)[:, :, None, None]
 
         dtype = torch.bfloat16 if torch.is_autocast_enabled(y_hat.device.type) else y_hat.dtype
-        x = torch.cat([y_hat * row(self.log_input_gain).exp(), features / 16], 1).to(dtype)
-        x = self.blocks_16(self.rectifier(self.first(x) + row(self.first_bias).to(dtype)))
-        x = self.blocks_8(self.rectifier(shuffle(self.up_8(x), 2) + row(self.bias_8).to(dtype)))
-        x = self.blocks_4(self.rectifier(shuffle(self.up_4(x), 2) + row(self.bias_4).to(dtype)))
-        x = shuffle(self.up_2(x), 2) + row(self.bias_2).to(dtype)
+        x = torch.cat([y_hat * row(self.log_input_gain).exp(), features * FEATURE_GAIN], 1).to(dtype)
+        x = self._through(self.blocks_16, self.first(x) + row(self.first_bias).to(dtype))
+        x = self._through(self.blocks_8, shuffle(self.up_8(self.rectifier(x)), 2) + row(self.bias_8).to(dtype))
+        x = self._through(self.blocks_4, shuffle(self.up_4(self.rectifier(x)), 2) + row(self.bias_4).to(dtype))
+        x = shuffle(self.up_2(self.rectifier(x)), 2) + row(self.bias_2).to(dtype)
         gain = row(self.log_output_gain).exp()
         pixels = blocks_of_pixels(self.linear, dequantised).float()
         x = x + self.pixels_in((pixels / gain).to(dtype)) * row(self.log_pixel_gain).exp().to(dtype)
-        x = self.last(self.blocks_2(self.rectifier(x))).float()
+        x = self.last(self.rectifier(self._through(self.blocks_2, x))).float() * LAST_GAIN
         return torch.addcmul(pixels, x, gain)
+
+    def _through(self, blocks: nn.Module, stream: Tensor) -> Tensor:
+        x: Tensor = blocks(round_to_steps(stream) if self.quantised else stream)
+        return x
 
 
 class Aec2(nn.Module):

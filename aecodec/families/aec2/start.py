@@ -11,6 +11,9 @@ from aecodec.families.aec1.config import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTA
 from aecodec.families.aec2.network import Aec2
 
 
+STREAM_SIZE = 4  # of the synthesis, see `network.FEATURE_GAIN`
+
+
 @torch.no_grad()
 def start(model: Aec2, covariance: Tensor) -> None:
     """Gains and scales of a transform coder; the linear paths become its Karhunen-Loeve transform; everything else is
@@ -43,11 +46,11 @@ def start(model: Aec2, covariance: Tensor) -> None:
     model.log_decoder_gain.copy_(-gain.log())
     scale = gain * std  # (rows, M), standard deviation in steps
     synthesis = model.synthesis
-    synthesis.log_input_gain.copy_(-(1 + scale.square()).log() / 4)
+    synthesis.log_input_gain.copy_(math.log(STREAM_SIZE) - (1 + scale.square()).log() / 4)
     synthesis.log_output_gain.copy_(step.log()[:, None])
     # What the pixels are divided by before they meet the nonlinear path; beside it they shall be of normal size.
     synthesis.log_pixel_gain.copy_(
-        (step.clamp_max(0.1) / 0.1).log()[:, None].expand(-1, synthesis.log_pixel_gain.shape[1])
+        (STREAM_SIZE * step.clamp_max(0.1) / 0.1).log()[:, None].expand(-1, synthesis.log_pixel_gain.shape[1])
     )
     index = SCALES_PER_OCTAVE * (scale / SCALE_MIN).log2() - 3
     model.scale_model.index_head.bias.copy_(index.clamp(0, SCALE_COUNT - 1) / 16)
@@ -55,7 +58,7 @@ def start(model: Aec2, covariance: Tensor) -> None:
     model.entropy_model.neighbours.weight.zero_()
     entropy = model.entropy_model
     for layer, size in (
-        (model.analysis.last, 1.0),
+        (model.analysis.last, 0.05),
         (synthesis.last, 0.1),
         (entropy.first_mean[-1], 0.1),
         (entropy.second_mean[-1], 0.1),

@@ -46,7 +46,8 @@ class TrainingConfig:
 
     batch: int = 16
     patch: int = 128  # pixels each way, a multiple of 128
-    muon_rate: float = 2e-3
+    muon_rate: float = 1e-3
+    muon_decay: float = 0.05  # of weights, by the learning rate: without it streams grow until they saturate
     adam_rate: float = 5e-3  # gains and biases
     linear_factor: float = 0.1  # both linear paths learn this much slower than other parameters of Adam
     warmup: int = 200  # steps
@@ -71,11 +72,13 @@ def _linear(model: Aec2) -> list[Tensor]:
     return [model.analysis.linear.weight, model.synthesis.linear.weight]
 
 
-def build_optimisers(model: Aec2, matrices: list[tuple[nn.Parameter, nn.Parameter]]) -> list[torch.optim.Optimizer]:
+def build_optimisers(
+    model: Aec2, matrices: list[tuple[nn.Parameter, nn.Parameter]], settings: TrainingConfig
+) -> list[torch.optim.Optimizer]:
     linear = _linear(model)
     taken = {id(p) for p, _ in matrices} | {id(p) for p in linear}
     rest = [p for p in model.parameters() if id(p) not in taken]
-    muon = torch.optim.Muon([m for _, m in matrices], lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    muon = torch.optim.Muon([m for _, m in matrices], lr=0.0, weight_decay=settings.muon_decay, adjust_lr_fn="match_rms_adamw")
     groups: list[dict[str, Any]] = [{"params": rest}, {"params": linear}]
     return [muon, torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))]
 
@@ -173,7 +176,7 @@ def train(
     model.quantise(decaying is not None)
     average = copy.deepcopy(model).requires_grad_(False)
     matrices = muon_matrices(model)
-    optimisers = build_optimisers(model, matrices)
+    optimisers = build_optimisers(model, matrices, settings)
     warm = step + settings.warmup  # the step from which on learning rates are whole
     measured = torch.compile(measure) if device.type == "cuda" else measure  # on the CPU it gains nothing
     if state is not None:
