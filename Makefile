@@ -24,7 +24,7 @@ docs: ## into site/; broken links are errors
 	$(PYTHON) -m mkdocs build --strict --quiet --site-dir site
 
 # With what is installed of pytest-xdist and pytest-cov: two processes take little more than half of the time of one.
-WORKERS := $(shell $(PYTHON) -c "import xdist" 2>/dev/null && echo -n auto --maxprocesses 4 --dist worksteal)
+WORKERS := $(shell $(PYTHON) -c "import xdist" 2>/dev/null && echo --numprocesses auto --maxprocesses 4 --dist worksteal)
 COVERAGE := $(shell $(PYTHON) -c "import pytest_cov" 2>/dev/null && echo --cov --cov-report term)
 
 test: ## fails below the floor of coverage in pyproject.toml, too
