@@ -113,7 +113,4 @@ def int8_convolutions() -> bool:
         rounded = _convolve(x, packed, step, bias, 1, torch.uint8)
     except (RuntimeError, NotImplementedError, AttributeError):
         return False
-    return bool(
-        torch.equal(sums.double(), expected)
-        and torch.equal(rounded.double(), expected.round().clamp(0, 255))
-    )
+    return bool(torch.equal(sums.double(), expected) and torch.equal(rounded.double(), expected.round().clamp(0, 255)))

@@ -78,7 +78,9 @@ def build_optimisers(
     linear = _linear(model)
     taken = {id(p) for p, _ in matrices} | {id(p) for p in linear}
     rest = [p for p in model.parameters() if id(p) not in taken]
-    muon = torch.optim.Muon([m for _, m in matrices], lr=0.0, weight_decay=settings.muon_decay, adjust_lr_fn="match_rms_adamw")
+    muon = torch.optim.Muon(
+        [m for _, m in matrices], lr=0.0, weight_decay=settings.muon_decay, adjust_lr_fn="match_rms_adamw"
+    )
     groups: list[dict[str, Any]] = [{"params": rest}, {"params": linear}]
     return [muon, torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.99))]
 
