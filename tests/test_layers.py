@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "aecodec"
 # Rooms, from the roof to the ground; each may import what is below it, and itself (docs/architecture.md).
 LAYERS = (
+    ("command",),
     ("cli",),
     ("archive", "benchmark", "plugins", "training"),
     ("native",),
@@ -27,7 +28,7 @@ NAMES_OF_ROOMS = {"pillow": "plugins"}  # what people import, and where it lives
 LINES = 400
 # What does not keep a rule yet.
 IMPORTS_UPWARDS = {"families/aec2/data.py", "families/aec2/export.py", "families/aec2/train.py"}
-LONG = {"families/aec2/decoder.py"}
+LONG: set[str] = set()
 
 
 def modules() -> Iterator[tuple[str, ast.Module, str]]:

@@ -79,7 +79,7 @@ def test_a_search_goes_with_rate_control_grey_and_alpha(codec: Codec, photo: np.
 
 def test_effort_is_checked(codec: Codec, photo: np.ndarray) -> None:
     for effort in (-1, 101):
-        with pytest.raises(AecodecError, match=f"effort {effort}; expected 0 to 100"):
+        with pytest.raises(AecodecError, match=f"effort {effort}; expected a whole number, 0 to 100"):
             codec.compress(photo, effort=effort)
         with pytest.raises(AecodecError, match=f"effort {effort}"):
             codec.compress(photo, size=1000, effort=effort)
