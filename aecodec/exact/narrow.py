@@ -21,21 +21,18 @@ from aecodec.exact.layers import ACTIVATION_TOP, SUM_LIMIT, cpu_dilation, interp
 from aecodec.exact.precision import full_precision
 
 
-def check_narrow(name: str, weight: Tensor, bias: Tensor) -> None:
-    """Raises ModelError unless all sums of the layer stay below 2^24.
+def check_narrow(name: str, weight: Tensor, bias: Tensor) -> Tensor:
+    """What no sum of the layer exceeds, (O,) int64. Raises ModelError unless that is below 2^24.
 
     weight: (O, I, k, k) int8. bias: (R, O) int32.
     """
-    worst = _largest_sums(weight, bias)
+    worst = weight.long().abs().sum((1, 2, 3)) * ACTIVATION_TOP + bias.long().abs().amax(0)
     if int(worst.max()) >= SUM_LIMIT:
         raise ModelError(
             f"layer {name}, output channel {int(worst.argmax())}: sums of up to {int(worst.max())} do not fit float32 "
             f"exactly (limit {SUM_LIMIT})"
         )
-
-
-def _largest_sums(weight: Tensor, bias: Tensor) -> Tensor:
-    return weight.long().abs().sum((1, 2, 3)) * ACTIVATION_TOP + bias.long().abs().amax(0)
+    return worst
 
 
 class Narrow:
@@ -44,11 +41,10 @@ class Narrow:
 
     def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device):
         weight, bias, shift = (tensors[f"{name}.{key}"] for key in ("weight", "bias", "shift"))
-        check_narrow(name, weight, bias)
+        step = powers_of_two(-shift)
+        self.reach = float((check_narrow(name, weight, bias) * step).max())  # that no result of `sums` exceeds
         self.bias = bias.long()
-        largest = _largest_sums(weight, bias).double() * powers_of_two(-shift)
-        self.reach = float(largest.max())  # that no sum exceeds
-        self.step = powers_of_two(-shift).float().to(device)
+        self.step = step.float().to(device)
         self.padding = weight.shape[-1] // 2
         self.weight = weight.float().to(device, memory_format=torch.channels_last)
         self.packed: Tensor | None = None

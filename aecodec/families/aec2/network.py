@@ -28,8 +28,9 @@ from aecodec.families.layouts import blocks_of_pixels, quarter, shuffle, unshuff
 DECODER_SUM_LIMIT = 56_000
 FINEST_EXPONENT = 12
 CONTEXT_MAX = WEIGHT_TOP / ACTIVATION_STEPS  # 7.94: what a signed 8-bit asinh of a latent can hold
-# Streams of the synthesis are of size 1 to 4, so that steps of 1/16 are fine; what it adds to pixels is smaller.
-FEATURE_GAIN, LAST_GAIN = 1 / 4, 1 / 4
+STREAM_SIZE = 4  # of the synthesis, about: so large that steps of 1/16 are fine
+FEATURE_GAIN = STREAM_SIZE / ACTIVATION_STEPS  # of the scale model's features, integers
+LAST_GAIN = 1 / STREAM_SIZE  # of what is added to pixels
 LEAK = 0.1  # slope of the analysis's rectifiers below 0
 ACTIVATION_MAX = ACTIVATION_TOP / ACTIVATION_STEPS  # 15.94: what an unsigned 8-bit activation can hold
 
@@ -90,10 +91,6 @@ class ResidualBlock(nn.Module):
         return round_to_steps(x) if self.quantised else x
 
 
-def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
-
-
 class AnalysisBlock(nn.Module):
     """The same, where nothing has to be exact."""
 
@@ -104,6 +101,10 @@ class AnalysisBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.leaky_relu(self.first(x), LEAK))
+
+
+def _blocks(kind: Callable[[int], nn.Module], channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(kind(channels) for _ in range(count)))
 
 
 class Analysis(nn.Module):
@@ -118,11 +119,11 @@ class Analysis(nn.Module):
         m = config.latent_channels
         self.linear = nn.Conv2d(BLOCK, m, 1, bias=False)
         self.first = nn.Conv2d(48, c4, 3, padding=1)
-        self.blocks_4 = nn.Sequential(*(AnalysisBlock(c4) for _ in range(n4)))
+        self.blocks_4 = _blocks(AnalysisBlock, c4, n4)
         self.down_8 = nn.Conv2d(4 * c4, c8, 1)
-        self.blocks_8 = nn.Sequential(*(AnalysisBlock(c8) for _ in range(n8)))
+        self.blocks_8 = _blocks(AnalysisBlock, c8, n8)
         self.down_16 = nn.Conv2d(4 * c8, c16, 1)
-        self.blocks_16 = nn.Sequential(*(AnalysisBlock(c16) for _ in range(n16)))
+        self.blocks_16 = _blocks(AnalysisBlock, c16, n16)
         self.last = nn.Conv2d(c16, m, 1)
         self.register_buffer("latent_std", torch.ones(m))
 
@@ -205,19 +206,19 @@ class Synthesis(nn.Module):
         self.log_input_gain = nn.Parameter(torch.zeros(rows, m))
         self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
         self.first_bias = nn.Parameter(torch.zeros(rows, c16))
-        self.blocks_16 = _blocks(c16, n16)
+        self.blocks_16 = _blocks(ResidualBlock, c16, n16)
         self.up_8 = DecoderConv2d(c16, 4 * c8, 1)
         self.bias_8 = nn.Parameter(torch.zeros(rows, c8))
-        self.blocks_8 = _blocks(c8, n8)
+        self.blocks_8 = _blocks(ResidualBlock, c8, n8)
         self.up_4 = DecoderConv2d(c8, 4 * c4, 1)
         self.bias_4 = nn.Parameter(torch.zeros(rows, c4))
-        self.blocks_4 = _blocks(c4, n4)
+        self.blocks_4 = _blocks(ResidualBlock, c4, n4)
         self.up_2 = DecoderConv2d(c4, 4 * c2, 1)
         self.bias_2 = nn.Parameter(torch.zeros(rows, c2))
         self.linear = nn.Conv2d(m, BLOCK, 1, bias=False)
         self.pixels_in = DecoderConv2d(12, c2, 3, padding=1, bias=False)
         self.log_pixel_gain = nn.Parameter(torch.zeros(rows, c2))
-        self.blocks_2 = _blocks(c2, n2)
+        self.blocks_2 = _blocks(ResidualBlock, c2, n2)
         self.last = DecoderConv2d(c2, 12, 3, padding=1)
         self.rectifier = Rectifier()
         self.log_output_gain = nn.Parameter(torch.zeros(rows, 1))

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aecodec.families.aec1.config import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, rate_distortion_lambda
-from aecodec.families.aec2.network import Aec2
-
-STREAM_SIZE = 4  # of the synthesis, see `network.FEATURE_GAIN`
+from aecodec.families.aec2.network import STREAM_SIZE, Aec2
 
 
 @torch.no_grad()
