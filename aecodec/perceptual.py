@@ -207,14 +207,15 @@ LAMBDA = 0.0005
 def distortion(mixture: Mixture, reference: Tensor, picture: Tensor, lambdas: Tensor) -> Tensor:
     """What is lost, in bits per pixel, (B,): lambda * 255^2 * MSE if that were all that counts. lambdas: (B,)."""
     total = torch.zeros_like(lambdas)
-    if mixture.squared_error:
-        total = total + mixture.squared_error * lambdas * 255**2 * (reference - picture).square().mean((1, 2, 3))
-    if mixture.ms_ssim:
-        total = total + mixture.ms_ssim * MS_SSIM_PRICE * lambdas * (1 - ms_ssim(reference, picture))
-    if mixture.ssimulacra2:
-        price = POINT_PRICE * (lambdas / LAMBDA) ** POINT_EXPONENT
-        points = 100 - ssimulacra2(reference, picture, _weights_with_colours(), NEGLIGIBLE)
-        total = total + mixture.ssimulacra2 * price * points
+    with torch.autocast(reference.device.type, enabled=False):  # bfloat16 would see differences of its own making
+        if mixture.squared_error:
+            total = total + mixture.squared_error * lambdas * 255**2 * (reference - picture).square().mean((1, 2, 3))
+        if mixture.ms_ssim:
+            total = total + mixture.ms_ssim * MS_SSIM_PRICE * lambdas * (1 - ms_ssim(reference, picture))
+        if mixture.ssimulacra2:
+            price = POINT_PRICE * (lambdas / LAMBDA) ** POINT_EXPONENT
+            points = 100 - ssimulacra2(reference, picture, _weights_with_colours(), NEGLIGIBLE)
+            total = total + mixture.ssimulacra2 * price * points
     return total
 
 

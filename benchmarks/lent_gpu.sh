@@ -6,6 +6,7 @@
 # RUN      folder of the run; it has to outlive a call, so it is not in the checkout (/tmp/run)
 # OUT      folder whose files come back, each of at most 16 MiB (out)
 # MINUTES  of one call (8)        DEVICE   (cuda)
+# FAMILY   aec1 or aec2 (aec1)    OBJECTIVE  psnr or visual (psnr)
 # NETWORK  base or large (large)  BATCH    patches of 256x256 a step (128)
 # STEPS    of decay and tune (20000): from the patches per second that trunk printed
 #
@@ -17,7 +18,7 @@ run=${RUN:-/tmp/run} out=${OUT:-out} device=${DEVICE:-cuda}
 mkdir -p "$out"
 train=(python3 -m aecodec train "$@" -o "$run" --device "$device" --minutes "${MINUTES:-8}")
 case $phase in
-  trunk) "${train[@]}" --network "${NETWORK:-large}" --batch "${BATCH:-128}" --patch 256 ;;
+  trunk) "${train[@]}" --family "${FAMILY:-aec1}" --objective "${OBJECTIVE:-psnr}" --network "${NETWORK:-large}" --batch "${BATCH:-128}" --patch 256 ;;
   decay) "${train[@]}" --decay "${STEPS:-20000}" ;;
   tune) "${train[@]}" --tune "${STEPS:-20000}" ;;
   export)
@@ -33,4 +34,4 @@ case $phase in
     exit 2
     ;;
 esac
-find "$run" -name "*.csv" -exec cp {} "$out" ";" # none before the first report
+find "$run" -name "log.jsonl" -exec cp {} "$out" ";" # none before the first report

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from aecodec.benchmark.measure import Measurement
-from aecodec.training import data
+from aecodec.training import sources
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -22,14 +22,14 @@ import heldout  # noqa: E402
 
 
 def chosen(name: str) -> bool:
-    return hashlib.sha256(name.encode()).digest()[0] % data.HELD_OUT == 0
+    return hashlib.sha256(name.encode()).digest()[0] % sources.HELD_OUT == 0
 
 
 def test_the_manifest_holds_crops_that_training_leaves_out() -> None:
     manifest = json.loads(heldout.MANIFEST.read_text())
     assert len(manifest) == len({crop["sha256"] for crop in manifest}) == 44
     assert all(chosen(Path(crop["file"]).name) for crop in manifest)
-    assert heldout.HELD_OUT == data.HELD_OUT
+    assert heldout.HELD_OUT == sources.HELD_OUT
 
 
 def test_pictures_that_are_not_those_of_the_manifest_are_refused(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +20,36 @@ from PIL import Image
 from aecodec import AecodecError, ModelError
 from aecodec.cli import main
 from aecodec.codec import Codec
+from aecodec.families.aec1 import objective
 from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.objective import laplace_bits, loss_per_patch, measure
-from aecodec.families.aec1.optimisers import muon_matrices
+from aecodec.families.aec1.training import groups
 from aecodec.families.aec1.weights import trainable
 from aecodec.families.layouts import network_input, pixels_of_squares, regroup, shuffle, unshuffle
 from aecodec.models import DEFAULTS, load_released, locate, read_weights
 from aecodec.training import loop
-from aecodec.training.data import block_covariance, load_tiles, random_patches
+from aecodec.training.data import block_covariance
 from aecodec.training.export import export
+from aecodec.training.optimisers import matrix_of
+from aecodec.training.phases import Settings
 
 FAST = {"batch": 2, "patch": 128, "warmup": 4}
+SMALL_AEC2 = {
+    "latent_channels": 32,
+    "analysis_channels": (32, 32, 32),
+    "analysis_blocks": (1, 1, 1),
+    "synthesis_channels": (32, 32, 32, 32),
+    "synthesis_blocks": (1, 1, 1, 1),
+    "hyper_channels": 32,
+    "trunk_channels": 32,
+    "context_channels": 32,
+}
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five 512x512 pictures, and one that cannot be read."""
+    """Five 512x512 pictures."""
     folder = tmp_path_factory.mktemp("photos")
     y, x = np.mgrid[:512, :512]
     for number, name in enumerate("abcde"):
@@ -41,13 +57,17 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rng = np.random.default_rng(number)
         pixels = 128 + 50 * waves[:, :, None] + rng.normal(0, 4, (512, 512, 3))
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{name}.png")
-    (folder / "small.png").write_bytes((folder / "a.png").read_bytes()[:500])
     return folder
 
 
 def run(photos: Path, folder: Path, **options: object) -> dict:
-    options = {"changes": FAST, "report_every": 4, "model_config": SMALL, "log": lambda line: None} | options
+    small = SMALL_AEC2 if options.get("family") == "aec2" else SMALL.values()
+    options = {"changes": FAST, "report_every": 100, "network": small, "log": lambda line: None} | options
     return torch.load(loop.train([photos], folder, **options), weights_only=True)  # type: ignore[arg-type]
+
+
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def assert_same(a: object, b: object) -> None:
@@ -65,11 +85,12 @@ def assert_same(a: object, b: object) -> None:
         assert a == b
 
 
-def test_a_resumed_run_is_the_uninterrupted_run(photos: Path, tmp_path: Path) -> None:
-    whole = run(photos, tmp_path / "whole", steps=8)
-    run(photos, tmp_path / "parts", steps=3)
+@pytest.mark.parametrize("family", ["aec1", "aec2"])
+def test_a_resumed_run_is_the_uninterrupted_run(photos: Path, tmp_path: Path, family: str) -> None:
+    whole = run(photos, tmp_path / "whole", steps=8, family=family)
+    run(photos, tmp_path / "parts", steps=3, family=family, workers=2)
     parts = run(photos, tmp_path / "parts", steps=8)
-    assert whole["step"] == 8
+    assert (whole["step"], whole["family"]) == (8, family)
     assert_same(whole, parts)
     decayed = run(photos, tmp_path / "whole", decay=4)
     run(photos, tmp_path / "parts", decay=4, minutes=0.0)  # stops at once
@@ -81,21 +102,85 @@ def test_decay_leaves_the_trunk_alone(photos: Path, tmp_path: Path) -> None:
     before = (tmp_path / "trunk.pt").read_bytes()
     state = run(photos, tmp_path, decay=4)
     assert state["step"] == 8
-    assert state["optimisers"][0]["param_groups"][0]["lr"] == pytest.approx(loop.TrainingConfig.muon_rate / 4)
+    assert state["optimisers"][0]["param_groups"][0]["lr"] == pytest.approx(Settings.muon_rate / 4)
     assert (tmp_path / "trunk.pt").read_bytes() == before
-    with (tmp_path / "decay.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["8"]
-    assert float(rows[0]["bpp@1.0"]) > float(rows[0]["bpp@0.0"]) > 0
+    rows = log_of(tmp_path)
+    assert [(row["phase"], row["step"]) for row in rows] == [("trunk", 4), ("decay", 8)]
+    assert rows[-1]["bpp"][-1] > rows[-1]["bpp"][0] > 0
     assert Image.open(tmp_path / "curves.png").size[0] > 500
 
 
-def test_training_lowers_the_objective_on_held_out_tiles(photos: Path, tmp_path: Path) -> None:
-    run(photos, tmp_path, steps=40)
-    with (tmp_path / "trunk.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert float(rows[-1]["J@0.6"]) < float(rows[0]["J@0.6"])
-    assert int(rows[-1]["skipped"]) == 0
+def test_training_lowers_the_objective_on_held_out_pictures(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "plot_run", lambda run: None)
+    run(photos, tmp_path, steps=40, report_every=4)
+    rows = log_of(tmp_path)
+    assert rows[-1]["score"] < rows[0]["score"]
+    assert rows[-1]["skips"] == 0
+
+
+@pytest.mark.parametrize("family", ["aec1", "aec2"])
+def test_both_families_are_trained_for_the_eye(photos: Path, tmp_path: Path, family: str) -> None:
+    changes = FAST | {"patch": 256}
+    state = run(photos, tmp_path, steps=6, family=family, objective="visual", changes=changes, report_every=3)
+    assert state["encoder"]["objective"] == "visual"
+    first, last = log_of(tmp_path)
+    assert last["J"] != first["J"]
+    assert all(0 < row["ms_ssim"][-1] < 1 and row["ssimulacra2"][-1] < 100 for row in (first, last))
+    assert last["ssimulacra2"][-1] > last["ssimulacra2"][0]
+    export(tmp_path / "trunk.pt", [photos], tmp_path / "x.safetensors", log=lambda line: None)
+    weights = read_weights(tmp_path / "x.safetensors")
+    assert (weights.metadata["family"], json.loads(weights.metadata["encoder"])["objective"]) == (family, "visual")
+    if family == "aec1":  # goes on for the eye without being told, on latents that a search of its own found
+        tuned = run(photos, tmp_path / "tuned", tune=2, start=tmp_path / "x.safetensors", changes=changes)
+        assert (tuned["objective"], tuned["step"], tuned["skips"]) == ("visual", 2, 0)
+    with pytest.raises(AecodecError, match="patches of 128 pixels; expected a multiple of 128, at least 256"):
+        run(photos, tmp_path / "other", steps=1, objective="visual")
+
+
+PROCESS = """
+import sys
+import torch
+from aecodec.families.aec1 import objective
+from aecodec.training import loop
+objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
+torch.set_num_threads(1)
+loop.train([sys.argv[1]], sys.argv[2], steps=2, network=eval(sys.argv[3]), changes=eval(sys.argv[4]))
+"""
+
+
+def test_two_processes_train_what_one_does_with_twice_the_batch(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so does one in two parts. Noise depends on what it is added to here, so that all have the same."""
+    monkeypatch.setattr(objective, "noise_like", lambda x: (1000 * x.detach()).frac().abs() - 0.5)
+    changes = FAST | {"batch": 4, "bfloat16": False}
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PROCESS, str(photos), str(tmp_path / "two"), repr(SMALL.values()), repr(changes)]
+    both = [subprocess.Popen(command, env={**os.environ, **meeting, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    one = run(photos, tmp_path / "one", steps=2, changes=changes)
+    parts = run(photos, tmp_path / "parts", steps=2, changes=changes, accumulate=2)
+    assert [process.wait(60) for process in both] == [0, 0]
+    two = torch.load(tmp_path / "two" / "trunk.pt", weights_only=True)
+    for other in (two, parts):
+        assert other["mean_norm"] == pytest.approx(one["mean_norm"], rel=1e-4)
+        # Gradients so far; Muon, which computes in bfloat16, magnifies in what they differ by the order of sums.
+        for mine, its, name in zip(one["optimisers"], other["optimisers"], ("momentum_buffer", "exp_avg"), strict=True):
+            for number, state in mine["state"].items():
+                difference = (state[name] - its["state"][number][name]).norm()
+                assert difference <= 0.01 * state[name].norm(), (name, number)
+    assert log_of(tmp_path / "two")[0]["score"] == pytest.approx(log_of(tmp_path / "one")[0]["score"], abs=0.05)
+    with pytest.raises(AecodecError, match="5 patches a step; expected a multiple of 2"):
+        run(photos, tmp_path / "odd", changes=FAST | {"batch": 5}, accumulate=2)
+
+
+def test_a_device_that_is_not_there_is_an_error(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(AecodecError, match="device 'cuda:77' is not available"):
+        run(photos, tmp_path, steps=1, device="cuda:77")
 
 
 def test_a_signal_stops_between_two_steps(photos: Path, tmp_path: Path) -> None:
@@ -104,18 +189,18 @@ def test_a_signal_stops_between_two_steps(photos: Path, tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
-        run(photos, tmp_path / "a", steps=8, log=interrupt)
+        run(photos, tmp_path / "a", steps=8, log=interrupt, report_every=4)
     resumed = run(photos, tmp_path / "a", steps=8)
     assert_same(resumed, run(photos, tmp_path / "b", steps=8))
 
 
 def test_a_monstrous_gradient_changes_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run(photos, tmp_path, steps=4)
-    true_loss = loop.loss_per_patch
-    monkeypatch.setattr(loop, "loss_per_patch", lambda *args: 1000 * true_loss(*args))
+    true_loss = loop.Loss.forward
+    monkeypatch.setattr(loop.Loss, "forward", lambda *args: 1000 * true_loss(*args))
     state = run(photos, tmp_path, steps=5)
     assert int(state["skips"]) == 1
-    monkeypatch.setattr(loop, "loss_per_patch", lambda *args: float("nan") * true_loss(*args))
+    monkeypatch.setattr(loop.Loss, "forward", lambda *args: float("nan") * true_loss(*args))
     state = run(photos, tmp_path, steps=6)
     assert int(state["skips"]) == 2
     for key in ("model", "average", "optimisers"):  # the momentum must not move them either
@@ -145,7 +230,7 @@ def test_tuning_goes_on_with_a_weights_file(small_weights: Path, photos: Path, t
 def test_without_a_trunk_there_is_nothing_to_decay_from(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(AecodecError, match=r"trunk\.pt: nothing to decay from"):
         run(photos, tmp_path, decay=4)
-    with pytest.raises(AecodecError, match="neither a folder nor a tar"):
+    with pytest.raises(AecodecError, match="neither a folder, a tar file nor an archive"):
         run(photos / "a.png", tmp_path, steps=1)
 
 
@@ -179,7 +264,7 @@ def test_the_exported_model_costs_what_was_measured_in_training(photos: Path, tm
 def test_a_run_starts_from_a_weights_file(
     small_network: Aec1, small_weights: Path, photos: Path, tmp_path: Path
 ) -> None:
-    begun = run(photos, tmp_path, start=small_weights, model_config=None, minutes=0.0)  # stops at once
+    begun = run(photos, tmp_path, start=small_weights, minutes=0.0)  # stops at once
     assert begun["step"] == 0
     for name, value in small_network.state_dict().items():
         torch.testing.assert_close(begun["model"][name], value, rtol=2**-7, atol=0.02, msg=name)  # int8
@@ -250,22 +335,6 @@ def test_tuning_teaches_the_analysis_the_rate_of_noisy_latents() -> None:
         assert torch.equal(one[name], other[name])
 
 
-def test_the_held_out_tiles_do_not_train(photos: Path) -> None:
-    training, held_out, skipped = load_tiles([photos])
-    assert (len(training), len(held_out), skipped) == (4, 1, 1)
-
-
-def test_patches_are_flipped_and_transposed_windows_of_tiles() -> None:
-    tiles = torch.arange(2 * 3 * 512 * 512).remainder(251).to(torch.uint8).view(2, 3, 512, 512)
-    patches = shuffle(random_patches(tiles, 16, 64, torch.Generator().manual_seed(0)), 8)
-    assert patches.shape == (16, 3, 64, 64)
-    levels = ((patches + 0.5) * 255).round().long()
-    steps = {int((levels[b, 0, 1, 1] - levels[b, 0, 0, 1]) % 251) for b in range(16)}
-    # A step down is a step of a row (512) or of a column (1), in either direction.
-    assert steps <= {512 % 251, -512 % 251, 1, 250}
-    assert len(steps) == 4
-
-
 def test_unshuffle_is_undone_and_is_torchs_own() -> None:
     x = torch.rand(2, 6, 16, 24)
     assert torch.equal(unshuffle(x, 8), torch.nn.functional.pixel_unshuffle(x, 8))
@@ -275,10 +344,10 @@ def test_unshuffle_is_undone_and_is_torchs_own() -> None:
 
 def test_covariance_is_that_of_the_blocks() -> None:
     tiles = torch.randint(0, 256, (3, 3, 512, 512), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    covariance = block_covariance(tiles, torch.Generator().manual_seed(2), count=20_000)
+    covariance = block_covariance(iter(tiles[:, None].repeat(10, 1, 1, 1, 1)), count=20_000)
     off = covariance - torch.diag(covariance.diag())
     torch.testing.assert_close(covariance.diag(), torch.full((768,), 1 / 12).double(), rtol=0.05, atol=0)
-    assert off.abs().max() < 0.006
+    assert off.abs().max() < 0.02
 
 
 def test_laplace_bits_are_those_of_a_distribution() -> None:
@@ -291,11 +360,11 @@ def test_laplace_bits_are_those_of_a_distribution() -> None:
 
 def test_optimiser_matrices_share_the_memory_of_the_kernels() -> None:
     network = Aec1(SMALL).to(memory_format=torch.channels_last)
-    pairs = muon_matrices(network)
-    for kernel, matrix in pairs:
-        matrix.data.fill_(3.0)
+    kernels = groups(network).matrices
+    for kernel in kernels:
+        matrix_of(kernel).data.fill_(3.0)
         assert (kernel == 3).all()
-    assert len(pairs) > 20
+    assert len(kernels) > 20
 
 
 class Evil:

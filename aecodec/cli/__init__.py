@@ -21,7 +21,7 @@ COMMANDS = {
     "models": ("aecodec.cli.inspecting:models", "List the released models."),
     "archive": ("aecodec.cli.archive:archive", "Archive whole photo collections."),
     "benchmark": ("aecodec.cli.benchmark:benchmark", "Compare codecs on your own photographs."),
-    "train": ("aecodec.cli.training:train", "Train on folders or tar files of pictures."),
+    "train": ("aecodec.cli.training:train", "Train on folders, tar files or archives of pictures."),
     "export": ("aecodec.cli.training:export", "Write the averaged weights of a checkpoint as a weights file."),
     "completion": ("aecodec.cli.shell:completion", "Print what SHELL needs to complete commands and options."),
     "man": ("aecodec.cli.shell:man", "Print the manual page."),

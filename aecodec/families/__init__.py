@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import cast
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from aecodec.errors import ModelError
 from aecodec.families.base import FamilyModule
+
+if TYPE_CHECKING:
+    from aecodec.families.trainable import Trainable
 
 ENTRY_POINTS = "aecodec.families"
 OLDEST = "aec1"  # of weights that name none
@@ -33,3 +37,14 @@ def find(name: str) -> FamilyModule:
     except ImportError as error:
         needed = error.name or str(error)
         raise ModelError(f"models of the family {name!r} need {needed}, which is not installed ({error})") from error
+
+
+def find_trainable(name: str) -> Trainable:
+    """What training needs of a family. Raises ModelError if there is none of this name, or if it cannot be trained."""
+    module = cast(ModuleType, find(name)).__name__ + ".training"
+    try:
+        return cast("Trainable", import_module(module))
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ModelError(f"models of the family {name!r} are not trained here") from error

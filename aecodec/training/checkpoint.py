@@ -1,4 +1,7 @@
-"""Checkpoints: all that a run needs to go on exactly where it stopped, on one machine."""
+"""Checkpoints: all that a run needs to go on exactly where it stopped, on one machine.
+
+They hold no random states: all that is random in a step follows from the seed and its number.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from typing import Any
 import torch
 
 from aecodec.errors import ModelError
+
+FIELDS = {
+    *("family", "objective", "encoder", "model_config", "settings", "model", "average", "optimisers"),
+    *("step", "seconds", "mean_norm", "skips", "begun_at", "prices"),
+}
 
 
 def load(path: Path) -> dict[str, Any] | None:
@@ -24,27 +32,14 @@ def load(path: Path) -> dict[str, Any] | None:
     except Exception as error:  # of the many kinds that torch has
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ModelError(f"{path}: not a checkpoint of aecodec train ({reason})") from error
-    if not isinstance(state, dict) or not {"model_config", "model", "average", "step"} <= state.keys():
-        raise ModelError(f"{path}: not a checkpoint of aecodec train (no network, average and step in it)")
-    return state
+    missing = sorted(FIELDS - state.keys() if isinstance(state, dict) else FIELDS)
+    if missing:
+        raise ModelError(f"{path}: not a checkpoint of this aecodec train ({', '.join(missing[:3])} not in it)")
+    return dict(state)
 
 
-def save(path: Path, state: Mapping[str, Any], generator: torch.Generator) -> None:
-    """Writes a state, with those of all random numbers, in one step."""
-    cuda = generator.device.type == "cuda"
-    random = {
-        "generator": generator.get_state(),
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state() if cuda else None,
-    }
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes a state in one step."""
     temporary = path.with_name(path.name + ".tmp")
-    torch.save({**state, **random}, temporary)
+    torch.save(dict(state), temporary)
     os.replace(temporary, path)
-
-
-def restore_random(state: Mapping[str, Any], generator: torch.Generator) -> None:
-    """Random numbers go on as they would have after `save`."""
-    generator.set_state(state["generator"])
-    torch.set_rng_state(state["rng"])
-    if state["cuda_rng"] is not None and generator.device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda_rng"])

@@ -1,43 +1,37 @@
-"""The curves of a run, from its CSV logs to a PNG."""
+"""The curves of a run, from its log to a PNG."""
 
 from __future__ import annotations
 
-import csv
+import json
 from pathlib import Path
+
+from aecodec.training.validation import LAMBDAS
 
 
 def plot_run(run: Path) -> Path | None:
-    """Draws J (relative to the first report) against step, and the last report as bpp against PSNR; trunk and decay.
+    """Draws J (relative to the first report) against step, and the last report of each phase as bpp against PSNR.
 
-    Returns the file `curves.png` in the run's folder, or None if it holds neither or matplotlib (the `train` extra) is
-    not installed.
+    Returns the file `curves.png` in the run's folder, or None if matplotlib (the `train` extra) is not installed.
     """
-    styles = {run / "trunk.csv": "-", run / "decay.csv": "--"}
-    logs = [log for log in styles if log.exists()]
-    if not logs:
-        return None
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return None
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     figure = Figure(figsize=(11, 4), layout="constrained")
     progress, curve = figure.subplots(1, 2)
-    first: dict[str, str] = {}
-    for log in logs:
-        with log.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        first = first or rows[0]
-        positions = [key.removeprefix("J@") for key in rows[0] if key.startswith("J@")]
-        steps = [int(row["step"]) for row in rows]
-        for number, at in enumerate(positions):
-            relative = [float(row[f"J@{at}"]) / float(first[f"J@{at}"]) for row in rows]
-            label = f"position {at}" if first is rows[0] else None
-            progress.plot(steps, relative, styles[log], color=f"C{number}", label=label)
-        last = rows[-1]
-        bpp, psnr = ([float(last[f"{key}@{at}"]) for at in positions] for key in ("bpp", "psnr"))
-        curve.plot(bpp, psnr, "o" + styles[log], label=f"{log.stem}, step {last['step']}")
-    progress.set(xlabel="step", ylabel="J / J of the first report", title="held-out tiles")
-    curve.set(xlabel="bits per pixel", ylabel="PSNR, dB", title="held-out tiles, estimated rate")
+    styles = {"trunk": "-", "decay": "--", "tune": ":"}
+    for phase, style in styles.items():
+        rows = [line for line in lines if line["phase"] == phase]
+        if not rows:
+            continue
+        for number, lambda_ in enumerate(LAMBDAS):
+            relative = [row["J"][number] / lines[0]["J"][number] for row in rows]
+            label = f"lambda {lambda_:.4f}" if rows[0] is lines[0] else None
+            progress.plot([row["step"] for row in rows], relative, style, color=f"C{number}", label=label)
+        curve.plot(rows[-1]["bpp"], rows[-1]["psnr"], "o" + style, label=f"{phase}, step {rows[-1]['step']}")
+    progress.set(xlabel="step", ylabel="J / J of the first report", title="held-out crops")
+    curve.set(xlabel="bits per pixel", ylabel="PSNR, dB", title="held-out crops, estimated rate")
     for axes in (progress, curve):
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)

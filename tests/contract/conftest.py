@@ -15,7 +15,7 @@ from aecodec.families.aec1.fitting import fit_tables
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.train import start
+from aecodec.families.aec2.start import start
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import write_weights
 

@@ -110,10 +110,6 @@ class LambdaRange(Protocol):
     def lambda_max(self) -> float: ...
 
 
-# "large" is for a run on a GPU: 79 instead of 34 kMAC per pixel, encoding and decoding together.
-NETWORKS = {"base": ModelConfig(), "large": ModelConfig(channels_8=192, blocks_8=2, filter_channels=48)}
-
-
 def rate_distortion_lambda(config: LambdaRange, position: Tensor) -> Tensor:
     """lambda of J = bpp + lambda * 255^2 * MSE at each position: geometric from lambda_min to lambda_max."""
     return config.lambda_min * (config.lambda_max / config.lambda_min) ** position

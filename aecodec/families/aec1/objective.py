@@ -1,9 +1,8 @@
-"""The objective: bits and squared error of a batch of patches, differentiable."""
+"""The objective: bits and distortion of a batch of patches, differentiable."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,19 +12,18 @@ from aecodec.families.aec1.config import rate_distortion_lambda, scale_of_index
 from aecodec.families.aec1.hiding import Passes, count_hidden, sign_groups
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.rounding import Encoder, quantise_pass, shifts
-from aecodec.families.aec1.search import search
-from aecodec.families.layouts import regroup
+from aecodec.families.aec1.search import MIXTURE, search
+from aecodec.families.layouts import pixels_of_squares, regroup
+from aecodec.families.trainable import Measures
+from aecodec.perceptual import distortion
 
 LIKELIHOOD_FLOOR = 1e-9
 ENCODER = Encoder()
 
 
-@dataclass(frozen=True)
-class Measures:
-    """bpp: (B,) bits per pixel. mse: (B,) mean squared error, samples in 0..1."""
-
-    bpp: Tensor
-    mse: Tensor
+def noise_like(x: Tensor) -> Tensor:
+    """What stands for rounding: uniform in -0.5..0.5."""
+    return torch.rand_like(x) - 0.5
 
 
 def laplace_bits(residual: Tensor, scale: Tensor) -> Tensor:
@@ -63,7 +61,7 @@ def measure(
     prices, the latents get their gradients straight through search and rounding from the distortion, and from the rate
     by additive noise: no gradient straight through sees the bits that a latent saves that rounds to 0. cut: dimension
     of x along which the entropy model sees two halves, each as a tile of its own; analysis and synthesis see across, as
-    they do in a picture. encoder: what it decides by, if there are prices.
+    they do in a picture. encoder: what it decides by, if there are prices, and what distortion counts.
     """
     entropy = model.entropy_model
 
@@ -74,7 +72,7 @@ def measure(
     z = entropy.hyper_latents(analysed)
     z_scale = scale_of_index(model.scale_model.z_scale_index(tile_position, quantise))
     z_hat = round_through(z)
-    coded = (z + torch.rand_like(z) - 0.5 if noise else z_hat) - model.scale_model.predict(z_hat, quantise)
+    coded = (z + noise_like(z) if noise else z_hat) - model.scale_model.predict(z_hat, quantise)
     bits = laplace_bits(coded, z_scale).sum((1, 2, 3))
 
     features, index = model.scale_model(z_hat, tile_position, quantise)
@@ -100,7 +98,7 @@ def measure(
 
     rounded, mean = entropy.passes(features, scale.detach(), symbols_of)
     residual = y - mean
-    bits = bits + laplace_bits(residual + torch.rand_like(residual) - 0.5 if noise else rounded, scale).sum((1, 2, 3))
+    bits = bits + laplace_bits(residual + noise_like(residual) if noise else rounded, scale).sum((1, 2, 3))
     if groups:
         bits = bits - count_hidden(rounded.detach(), groups)
 
@@ -108,17 +106,23 @@ def measure(
     if prices is not None and analysed.requires_grad:
         through = analysed - analysed.detach()  # 0, but for its gradient
         y_hat = y_hat + through
-        noisy = y + through - mean.detach() + torch.rand_like(y) - 0.5
+        noisy = y + through - mean.detach() + noise_like(y)
         rate = laplace_bits(noisy, scale.detach()).sum((1, 2, 3))
         bits = bits + rate - rate.detach()
     if cut is not None:
         bits = bits.view(2, -1).sum(0)
         y_hat, features = (torch.cat(halves.chunk(2), cut) for halves in (y_hat, features))
     x_hat = model.synthesis(y_hat, y_hat * model.decoder_gain(position), features, position)
-    return Measures(bits / (64 * x.shape[2] * x.shape[3]), (regroup(x) - x_hat).square().mean((1, 2, 3)))
+    original = regroup(x)
+    mse = (original - x_hat).square().mean((1, 2, 3))
+    lambdas = encoder.lambdas(model.config, position)
+    if encoder.objective == "visual":
+        lost = distortion(MIXTURE, pixels_of_squares(original) + 0.5, pixels_of_squares(x_hat) + 0.5, lambdas)
+    else:
+        lost = lambdas * 255**2 * mse
+    return Measures(bits / (64 * x.shape[2] * x.shape[3]), mse, lost, x_hat)
 
 
 def loss_per_patch(model: Aec1, measures: Measures, position: Tensor) -> Tensor:
-    """(bpp + lambda * 255^2 * MSE) / sqrt(lambda), (B,): no rate dominates."""
-    lambdas = rate_distortion_lambda(model.config, position)
-    return (measures.bpp + lambdas * 255**2 * measures.mse) * lambdas.rsqrt()
+    """(bpp + distortion) / sqrt(lambda), (B,): no rate dominates."""
+    return (measures.bpp + measures.lost) * rate_distortion_lambda(model.config, position).rsqrt()

@@ -1,0 +1,70 @@
+"""What training needs of aec2, see `families.trainable`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from aecodec.errors import ModelError
+from aecodec.families.aec1 import objective
+from aecodec.families.aec1.training import (
+    FROZEN,
+    count_symbols,
+    encoder,
+    fit_tables,
+    groups,
+    measure,
+    position_of,
+)
+from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.aec2.network import Aec2
+from aecodec.families.aec2.start import start
+from aecodec.families.aec2.weights import Parts, metadata_of, tensors_of
+from aecodec.families.aec2.weights import network_of as network_of_parts
+from aecodec.families.base import Weights
+from aecodec.families.trainable import Measures
+
+__all__ = [
+    "FROZEN",
+    "count_symbols",
+    "encoder",
+    "fit_tables",
+    "groups",
+    "measure",
+    "metadata_of",
+    "position_of",
+    "start",
+    "tensors_of",
+]
+
+SETTINGS = {
+    "muon_rate": 1e-3,
+    "muon_decay": 0.05,  # without it streams grow until they saturate
+    "linear_factor": 0.1,
+    "warmup": 200,
+    "half": 1 / 8,
+}
+NETWORKS = {"base": ModelConfig().values()}
+
+
+def network(config: Mapping[str, Any]) -> Aec2:
+    return Aec2(ModelConfig.of(config))
+
+
+def network_of(weights: Weights) -> Aec2:
+    try:
+        return network_of_parts(Parts(weights))
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"{weights.path}: tensors do not fit the network ({error})") from error
+
+
+def quantise(network: Aec2, on: bool) -> None:
+    network.quantise(on)
+
+
+def loss(network: Any, measures: Measures, position: Tensor) -> Tensor:
+    """The root of aec1's, so that neither pages of text, of which J is ten times that of a photograph (about 7), nor
+    empty patches decide what is learnt."""
+    return objective.loss_per_patch(network, measures, position).sqrt()
