@@ -7,8 +7,9 @@ float32, sRGB samples in 0..1.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -62,14 +63,9 @@ ABSORBANCE = (  # of the three kinds of cones: linear red, green and blue
 BIAS = 0.0037930732552754493
 STABILITY = 0.0009  # of the quotient of covariance and variances
 SIGMA, RADIUS = 1.5, 5  # of the blur, pixels
+_BELL = [math.exp(-(k**2) / (2 * SIGMA**2)) for k in range(-RADIUS, RADIUS + 1)]
+KERNEL = [value / sum(_BELL) for value in _BELL]
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-
-
-@cache
-def _kernel(device: torch.device) -> Tensor:
-    with torch.inference_mode(mode=False):  # kept, and gradients go through it later
-        kernel = torch.exp(-(torch.arange(-RADIUS, RADIUS + 1, dtype=torch.float64) ** 2) / (2 * SIGMA**2))
-        return (kernel / kernel.sum()).to(device, torch.float32)
 
 
 def _blur(x: Tensor, mirror: bool) -> Tensor:
@@ -77,7 +73,7 @@ def _blur(x: Tensor, mirror: bool) -> Tensor:
     as long. mirror: beyond the upper and the lower border is the mirrored picture, beyond the left and the right one
     nothing; otherwise what depends on what is beyond the borders is left out."""
     channels = x.shape[1]
-    kernel = _kernel(x.device).expand(channels, 1, -1)
+    kernel = torch.tensor(KERNEL, device=x.device).expand(channels, 1, -1)
     if mirror:
         x = torch.cat([x[:, :, :RADIUS].flip(2), x, x[:, :, -RADIUS:].flip(2)], 2)
     x = x.contiguous(memory_format=torch.channels_last)
@@ -127,22 +123,24 @@ def _norms(error: Tensor) -> tuple[Tensor, Tensor]:
     return error.mean((2, 3)), (error.square().square().mean((2, 3)) + 1e-24) ** 0.25
 
 
-def ssimulacra2(reference: Tensor, picture: Tensor, weights: Tensor | None = None, negligible: float = 0) -> Tensor:
+def ssimulacra2(
+    reference: Tensor, picture: Tensor, weights: Sequence[Sequence[Sequence[float]]] = WEIGHTS, negligible: float = 0
+) -> Tensor:
     """The score, (B,): 100 equal, 90 visually lossless at a normal distance, 70 good, 50 fair; down to below 0.
 
-    weights: (3, 6, 2, 3) instead of `WEIGHTS`. negligible: maps of less weight are left out.
+    weights: as `WEIGHTS`. negligible: maps of less weight are left out.
     """
     first, second = _linear(reference), _linear(picture)
     sizes = [(-(-first.shape[2] // 2**s), -(-first.shape[3] // 2**s)) for s in range(SCALES)]
     scales = sum(min(size) >= SMALLEST for size in sizes)
-    weights = torch.tensor(WEIGHTS).view(3, SCALES, 2, 3) if weights is None else weights
-    ordered = weights.flatten()[: 18 * scales].view(3, scales, 2, 3)
+    # Where there are fewer scales, the published weights are read on without a gap.
+    flat = [weight for channel in weights for scale in channel for weight in scale]
     total = first.new_zeros(len(first))
     for scale in range(scales):
         if scale:
             first, second = (F.avg_pool2d(light, 2, ceil_mode=True) for light in (first, second))
-        at_scale = ordered[:, scale]
-        channels = tuple(c for c in range(3) if at_scale[c].max() > negligible)
+        at_scale = [flat[6 * (c * scales + scale) :][:6] for c in range(3)]  # three maps by mean, three by 4-norm
+        channels = tuple(c for c in range(3) if max(at_scale[c]) > negligible)
         if not channels:
             continue
         x, y = _opponent(first, channels), _opponent(second, channels)
@@ -153,7 +151,7 @@ def ssimulacra2(reference: Tensor, picture: Tensor, weights: Tensor | None = Non
         for kind, error in enumerate((structure, edge.clamp_min(0), (-edge).clamp_min(0))):
             for number, norm in enumerate(_norms(error)):
                 for place, channel in enumerate(channels):
-                    if (weight := float(at_scale[channel, number, kind])) > negligible:
+                    if (weight := at_scale[channel][3 * number + kind]) > negligible:
                         total = total + weight * norm[:, place]
     total = 0.9562382616834844 * total
     cubic = 2.326765642916932 * total - 0.020884521182843837 * total**2 + 6.248496625763138e-05 * total**3
@@ -176,11 +174,12 @@ def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
     return result.mean(1)
 
 
-def _weights_with_colours() -> Tensor:
-    weights = torch.tensor(WEIGHTS).view(3, SCALES, 2, 3)
-    for channel, more in FINE_COLOUR.items():
-        weights[channel, :2, 1] += torch.tensor(more)
-    return weights
+def _with_fine_colours(channel: int, scale: int, weights: Sequence[float]) -> Sequence[float]:
+    more = FINE_COLOUR.get(channel) if scale < 2 else None
+    return weights if more is None else [*weights[:3], *(w + m for w, m in zip(weights[3:], more, strict=True))]
+
+
+TRAINED = [[_with_fine_colours(c, s, weights) for s, weights in enumerate(WEIGHTS[c])] for c in range(3)]
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ def distortion(mixture: Mixture, reference: Tensor, picture: Tensor, lambdas: Te
             total = total + mixture.ms_ssim * MS_SSIM_PRICE * lambdas * (1 - ms_ssim(reference, picture))
         if mixture.ssimulacra2:
             price = POINT_PRICE * (lambdas / LAMBDA) ** POINT_EXPONENT
-            points = 100 - ssimulacra2(reference, picture, _weights_with_colours(), NEGLIGIBLE)
+            points = 100 - ssimulacra2(reference, picture, TRAINED, NEGLIGIBLE)
             total = total + mixture.ssimulacra2 * price * points
     return total
 

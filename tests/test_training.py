@@ -20,6 +20,7 @@ from PIL import Image
 from aecodec import AecodecError, ModelError
 from aecodec.cli import main
 from aecodec.codec import Codec
+from aecodec.families import find_trainable
 from aecodec.families.aec1 import objective
 from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.network import Aec1
@@ -142,6 +143,7 @@ def test_both_families_are_trained_for_the_eye(photos: Path, tmp_path: Path, fam
 PROCESS = """
 import sys
 import torch
+from aecodec.families import find_trainable
 from aecodec.families.aec1 import objective
 from aecodec.training import loop
 objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
@@ -386,3 +388,14 @@ def test_what_is_no_checkpoint_is_refused_and_runs_no_code(
         with pytest.raises(ModelError, match="not a checkpoint"):
             work()
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(("family", "name"), [("aec1", "visual"), ("aec2", "psnr")])
+def test_a_step_is_one_graph_to_a_compiler(family: str, name: str) -> None:
+    """So that torch.compile, which GPUs train with, has all of it in hand."""
+    own = find_trainable(family)
+    network = own.network(SMALL_AEC2 if family == "aec2" else SMALL.values())
+    how = {"encoder": own.encoder(name), "noise": True}
+    whole = torch.compile(loop.Loss(own, network, True, how), backend="eager", fullgraph=True)
+    patches = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
+    assert whole(patches, torch.tensor([0.5]), None, 3).isfinite()

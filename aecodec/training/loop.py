@@ -98,7 +98,7 @@ def train(
         device: see `processes.joined`.
         workers: processes that read pictures; None: on a GPU one for each core but one, otherwise none.
         accumulate: parts that the patches of a step are divided into, where memory is short.
-        compiled: whether torch compiles the step; None: on a GPU; on the CPU it gains nothing.
+        compiled: whether torch compiles the step; None: on a GPU, where no search is, whose shapes depend on the data.
     Returns the checkpoint that was written last. Raises AecodecError if there are no pictures, settings make no sense
     or there is nothing to decay or tune from, KeyboardInterrupt after SIGINT or SIGTERM, when the checkpoint is
     written.
@@ -200,7 +200,7 @@ def train(
         prices = None if prices is None else prices.to(on)
         how = {"effort": settings.search_effort if phase.searched else 0, "encoder": encoder}
         loss_of: Any = Loss(trainable, model, settings.bfloat16, {**how, "noise": not phase.searched})
-        if compiled if compiled is not None else on.type == "cuda":
+        if compiled if compiled is not None else on.type == "cuda" and not phase.searched:
             loss_of.compile(dynamic=False)
         if processes.count > 1:
             loss_of = nn.parallel.DistributedDataParallel(loss_of, find_unused_parameters=phase.searched)

@@ -79,6 +79,7 @@ def measure(
     scale = scale_of_index(index)
     y = analysed
     groups: list[Passes] = []
+    shift = None
     if prices is not None:
         y, index = y.detach(), index.detach()
         groups = sign_groups(index)
@@ -90,7 +91,7 @@ def measure(
 
     def symbols_of(mean: Tensor, number: int) -> Tensor:
         residual = y - mean
-        if prices is None:
+        if shift is None:
             return round_through(residual)
         with torch.no_grad():
             change = quantise_pass(residual, shift, [passes[number] for passes in groups]) - residual
