@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,13 @@ def train(
     objective = objective or ("visual" if (encoder_values or {}).get("objective") == "visual" else "psnr")
     trainable = families.find_trainable(family)
 
-    settings = Settings(**{**trainable.SETTINGS, **OBJECTIVES[objective]})  # type: ignore[arg-type]
-    if state is not None:
-        settings = Settings(**state["settings"])
-    settings = replace(settings, **(changes or {}))  # type: ignore[arg-type]
+    if isinstance(network, str) and network not in trainable.NETWORKS:
+        raise AecodecError(f"network {network!r}; {family} has {', '.join(trainable.NETWORKS)}")
+    usual = {**trainable.SETTINGS, **OBJECTIVES[objective]} if state is None else state["settings"]
+    try:
+        settings = Settings(**{**usual, **(changes or {})})
+    except TypeError as error:
+        raise ModelError(f"{path}: not a checkpoint of this aecodec train ({error})") from error
     least = 2 * PATCH_UNIT if objective == "visual" else PATCH_UNIT
     if settings.patch % PATCH_UNIT or settings.patch < least:
         raise AecodecError(f"patches of {settings.patch} pixels; expected a multiple of {PATCH_UNIT}, at least {least}")
@@ -140,7 +143,7 @@ def train(
         phase, begun_at["start"], begun_at["start"] + begun_at["steps"] if phase.decays else steps, settings.warmup
     )
 
-    with joined(device) as processes, _interruptible() as interrupted:
+    with joined(device) as processes:
         on = processes.device
         log = log if processes.first else _silent
         if settings.batch % (processes.count * accumulate):
@@ -154,7 +157,9 @@ def train(
         log(f"{sum(len(kind.pictures) for kind in kinds)} pictures, {len(held_out[0])} held out to validate")
 
         torch.manual_seed(settings.seed)
+        step, seconds, mean_norm, skips, prices = 0, 0.0, 0.0, 0, None
         try:
+            encoder = trainable.encoder(objective, encoder_values)
             if state is not None:
                 model = trainable.network(state["model_config"])
                 model.load_state_dict(state["model"])
@@ -165,23 +170,20 @@ def train(
                 blocks = min(300_000, 1024 * len(kinds[0].pictures))
                 first = Patches(kinds[:1], 64, PATCH_UNIT, settings.seed, lanes=1)
                 trainable.start(model, block_covariance(iter(stream(first, 0, 0)), blocks))
-            encoder = trainable.encoder(objective, encoder_values)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"{path if state else start or network}: not of the family {family} ({error!r})"
-            ) from error
-        model.to(on, memory_format=torch.channels_last)
-        trainable.quantise(model, phase.quantised)
-        average = copy.deepcopy(model).requires_grad_(False)
-        optimisers = Optimisers(trainable.groups(model), settings)
-        step, seconds, mean_norm, skips, prices = 0, 0.0, 0.0, 0, None
-        if state is not None:
-            average.load_state_dict(state["average"])
-            optimisers.restore(state["optimisers"])
-            step, seconds, mean_norm, skips, prices = (
-                state[name] for name in ("step", "seconds", "mean_norm", "skips", "prices")
-            )
-            log(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
+            model.to(on, memory_format=torch.channels_last)
+            trainable.quantise(model, phase.quantised)
+            average = copy.deepcopy(model).requires_grad_(False)
+            optimisers = Optimisers(trainable.groups(model), settings)
+            if state is not None:
+                average.load_state_dict(state["average"])
+                optimisers.restore(state["optimisers"])
+                step, seconds, mean_norm, skips, prices = (
+                    state[name] for name in ("step", "seconds", "mean_norm", "skips", "prices")
+                )
+                log(f"resumed {path.name} at step {step}, {seconds / 60:.1f} minutes of training so far")
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            what = start or "config" if state is None else path
+            raise ModelError(f"{what}: does not fit the family {family} ({error!r})") from error
         parameters: list[Tensor] = list(model.parameters())
         averages: list[Tensor] = list(average.parameters())
         for name, parameter in model.named_parameters():
@@ -255,7 +257,7 @@ def train(
         saved_at = reported_at = time.monotonic()
         reported_step = step
         bar = tqdm(total=schedule.last, initial=step, unit="step", disable=None if processes.first else True)
-        with bar:
+        with _interruptible() as interrupted, bar:
             while schedule.last is None or step < schedule.last:
                 late = minutes is not None and time.monotonic() - started > 60 * minutes
                 if processes.any(late or interrupted.is_set()):
