@@ -16,22 +16,25 @@ from aecodec.exact.layers import interpolate_rows
 from aecodec.exact.wide import exact_gain
 from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.fitting import fit_tables
+from aecodec.families.aec1.klt import start_from_klt
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.decoder import ExactDecoder
 from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS, export, restore
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.start import start
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import write_weights
 from aecodec.training.data import block_covariance
 
 SMALL = ModelConfig(
     latent_channels=64,
-    analysis_channels=(32, 32, 32),
-    analysis_blocks=(1, 1, 1),
-    synthesis_channels=(32, 32, 32, 32),
-    synthesis_blocks=(1, 1, 1, 1),
+    channels_8=32,
+    channels_16=32,
+    analysis_blocks_8=1,
+    analysis_blocks_16=1,
+    blocks_8=1,
+    blocks_16=2,
+    filter_layers=2,
     hyper_channels=32,
     trunk_channels=32,
     context_channels=32,
@@ -44,9 +47,8 @@ def network() -> Aec2:
     torch.manual_seed(1)
     model = Aec2(SMALL)
     tile = torch.from_numpy(drawing(512, 512)).permute(2, 0, 1)[None]
-    start(model, block_covariance(iter([tile]), 1024))
-    with torch.no_grad():
-        model.analysis.last.weight.mul_(0.05)  # little beside the linear path, so that the untrained network codes
+    start_from_klt(model, block_covariance(iter([tile]), 1024))
+    torch.nn.init.normal_(model.synthesis.filter.last.weight, std=0.02)  # from nothing to a little
     return model.requires_grad_(False).eval()
 
 

@@ -38,10 +38,13 @@ from aecodec.training.phases import Settings
 FAST = {"batch": 2, "patch": 128, "warmup": 4}
 SMALL_AEC2 = {
     "latent_channels": 32,
-    "analysis_channels": (32, 32, 32),
-    "analysis_blocks": (1, 1, 1),
-    "synthesis_channels": (32, 32, 32, 32),
-    "synthesis_blocks": (1, 1, 1, 1),
+    "channels_8": 32,
+    "channels_16": 32,
+    "analysis_blocks_8": 1,
+    "analysis_blocks_16": 1,
+    "blocks_8": 1,
+    "blocks_16": 1,
+    "filter_layers": 2,
     "hyper_channels": 32,
     "trunk_channels": 32,
     "context_channels": 32,

@@ -2,9 +2,8 @@
 
     y = clamp(round((conv(x, w) + b) * 2^-s), 0, 255)
 
-x are unsigned 8-bit activations (signed ones where only `sums` are wanted), w is int8, and round is to the nearest,
-half to even. All sums stay below 2^24, so float32 holds each exactly, and so does any integer unit of
-a processor.
+x are 8-bit activations, unsigned or signed, w is int8, and round is to the nearest, half to even. All sums stay below
+2^24, so float32 holds each exactly, and so does any integer unit of a processor.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from torch.nn import functional as F
 from aecodec.errors import ModelError
 from aecodec.exact.layers import ACTIVATION_TOP, SUM_LIMIT, cpu_dilation, interpolate_rows_exactly, powers_of_two
 from aecodec.exact.precision import full_precision
+
+SIGNED_ZERO = 128  # what stands for 0 where activations are signed
 
 
 def check_narrow(name: str, weight: Tensor, bias: Tensor) -> Tensor:
@@ -37,9 +38,13 @@ def check_narrow(name: str, weight: Tensor, bias: Tensor) -> Tensor:
 
 class Narrow:
     """A layer of 8-bit weights and activations, see the module. On processors where that is exact and at hand, in the
-    8-bit convolutions of oneDNN, which are four times as fast as those in float32; elsewhere in float32."""
+    8-bit convolutions of oneDNN, which are four times as fast as those in float32; elsewhere in float32.
 
-    def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device):
+    signed: whether activations are -127..127; they are given as 1..255, with `SIGNED_ZERO` for 0.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], name: str, device: torch.device, signed: bool = False):
+        self.zero = SIGNED_ZERO if signed else 0
         weight, bias, shift = (tensors[f"{name}.{key}"] for key in ("weight", "bias", "shift"))
         step = powers_of_two(-shift)
         self.reach = float((check_narrow(name, weight, bias) * step).max())  # that no result of `sums` exceeds
@@ -52,19 +57,19 @@ class Narrow:
             self.packed = _pack(weight, self.step, self.padding)
 
     def sums(self, x: Tensor, position: int = 0) -> Tensor:
-        """(conv(x, w) + b) * 2^-s, exact: (B, O, H, W) float32. x: (B, I, H, W), uint8 or, of the context, int8."""
+        """(conv(x, w) + b) * 2^-s, exact: (B, O, H, W) float32. x: (B, I, H, W) uint8, in channels_last memory."""
         bias = self._bias(position)
-        if self.packed is not None and x.dtype == torch.uint8:
-            return _convolve(x, self.packed, self.step, bias, self.padding, torch.float32)
+        if self.packed is not None:
+            return _convolve(x, self.packed, self.step, bias, self.padding, torch.float32, self.zero)
         dilation = cpu_dilation(self.weight.shape[-1]) if x.device.type == "cpu" else (1, 1)
         with full_precision(x.device.type):
-            sums = F.conv2d(x.float(), self.weight, padding=self.padding, dilation=dilation).round_()
+            sums = F.conv2d(x.float() - self.zero, self.weight, padding=self.padding, dilation=dilation).round_()
         return sums.mul_(self.step.view(1, -1, 1, 1)).add_(bias.view(1, -1, 1, 1))
 
     def __call__(self, x: Tensor, position: int = 0) -> Tensor:
         """(B, O, H, W) uint8. x: uint8."""
         if self.packed is not None:
-            return _convolve(x, self.packed, self.step, self._bias(position), self.padding, torch.uint8)
+            return _convolve(x, self.packed, self.step, self._bias(position), self.padding, torch.uint8, self.zero)
         return self.sums(x, position).round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8)
 
     def _bias(self, position: int) -> Tensor:
@@ -79,11 +84,13 @@ def _pack(weight: Tensor, step: Tensor, padding: int) -> Tensor:
     return packed
 
 
-def _convolve(x: Tensor, packed: Tensor, step: Tensor, bias: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
-    """conv(x, w) * step + bias, rounded to the nearest, half to even, and cut to 0..255 if dtype is uint8.
+def _convolve(
+    x: Tensor, packed: Tensor, step: Tensor, bias: Tensor, padding: int, dtype: torch.dtype, zero: int
+) -> Tensor:
+    """conv(x - zero, w) * step + bias, rounded to the nearest, half to even, and cut to 0..255 if dtype is uint8.
     x: (B, I, H, W) uint8, in channels_last memory."""
-    sides, zero = [padding, padding], torch.zeros(len(step), dtype=torch.int32)
-    layer = x, 1.0, 0, packed, step, zero
+    sides, zeros = [padding, padding], torch.zeros(len(step), dtype=torch.int32)
+    layer = x, 1.0, zero, packed, step, zeros
     geometry = bias, [1, 1], sides, [1, 1], 1, 1.0, 0, dtype
     activation = "relu" if dtype == torch.uint8 else "none"
     return torch.ops.onednn.qconv2d_pointwise(*layer, *geometry, activation, [], "")
@@ -102,11 +109,16 @@ def int8_convolutions() -> bool:
     weight[:16], weight[16:32] = 127, -127
     x = x.contiguous(memory_format=torch.channels_last)
     step, bias = torch.full((64,), 2.0**-9), torch.arange(64) / 4
-    expected = F.conv2d(x.double(), weight.double(), padding=1) / 2**9 + bias.double().view(1, -1, 1, 1)
-    try:
-        packed = _pack(weight, step, 1)
-        sums = _convolve(x, packed, step, bias, 1, torch.float32)
-        rounded = _convolve(x, packed, step, bias, 1, torch.uint8)
-    except (RuntimeError, NotImplementedError, AttributeError):
-        return False
-    return bool(torch.equal(sums.double(), expected) and torch.equal(rounded.double(), expected.round().clamp(0, 255)))
+    for zero in (0, SIGNED_ZERO):
+        expected = F.conv2d(x.double() - zero, weight.double(), padding=1) / 2**9 + bias.double().view(1, -1, 1, 1)
+        try:
+            packed = _pack(weight, step, 1)
+            sums = _convolve(x, packed, step, bias, 1, torch.float32, zero)
+            rounded = _convolve(x, packed, step, bias, 1, torch.uint8, zero)
+        except (RuntimeError, NotImplementedError, AttributeError):
+            return False
+        if not torch.equal(sums.double(), expected):
+            return False
+        if not torch.equal(rounded.double(), expected.round().clamp(0, ACTIVATION_TOP)):
+            return False
+    return True

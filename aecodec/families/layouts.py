@@ -61,17 +61,26 @@ def pixels_of_squares(x: Tensor) -> Tensor:
     return x.reshape(b, 2 * h, 2 * w, 3).permute(0, 3, 1, 2)
 
 
-def blocks_of_pixels(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """layer(x), a 1x1 convolution to blocks of 8x8 or 16x16 pixels, as squares of pixels, see `regroup`.
+def blocks_of_pixels(layer: nn.Conv2d, x: Tensor, weight: Tensor | None = None) -> Tensor:
+    """layer(x), a 1x1 convolution to blocks of 8x8 or 16x16 pixels, as squares of pixels, see `regroup`. weight:
+    instead of the layer's.
 
     Its output channels are ordered as by `unshuffle(., 8)`, or that and `unshuffle(., 2)`. x: (B, C, h, w). Returns
     (B, 12, 4 h, 4 w) or (B, 12, 8 h, 8 w). The weights are put in order rather than the result, so that whole rows of
     a block are copied: 1 instead of 9 ms for a megapixel.
     """
-    bias = None if layer.bias is None else _by_rows(layer.bias)
-    x = F.conv2d(x, _by_rows(layer.weight), bias, dilation=layer.dilation)
-    b, _, h, w = x.shape
-    rows = math.isqrt(layer.out_channels // 12)
+    weight, bias = (
+        by_rows(layer.weight if weight is None else weight),
+        None if layer.bias is None else by_rows(layer.bias),
+    )
+    return squares_of_blocks(F.conv2d(x, weight, bias, dilation=layer.dilation))
+
+
+def squares_of_blocks(x: Tensor) -> Tensor:
+    """Blocks of 8x8 or 16x16 pixels, (B, 192, h, w) or (B, 768, h, w) with channels in the order of `by_rows`, as
+    squares of pixels, see `regroup`."""
+    b, channels, h, w = x.shape
+    rows = math.isqrt(channels // 12)
     x = x.permute(0, 2, 3, 1).reshape(b, h, w, rows, rows * 12).transpose(2, 3)
     return x.reshape(b, rows * h, rows * w, 12).permute(0, 3, 1, 2)
 
@@ -85,11 +94,11 @@ def latents_of_pixels(layer: nn.Conv2d, squares: Tensor) -> Tensor:
     b, _, height, width = squares.shape
     h, w = height // rows, width // rows
     x = squares.permute(0, 2, 3, 1).reshape(b, h, rows, w, rows * 12).transpose(2, 3)
-    weight = _by_rows(layer.weight).transpose(0, 1)
+    weight = by_rows(layer.weight).transpose(0, 1)
     return F.conv2d(x.reshape(b, h, w, -1).permute(0, 3, 1, 2), weight, dilation=layer.dilation)
 
 
-def _by_rows(parameter: Tensor) -> Tensor:
+def by_rows(parameter: Tensor) -> Tensor:
     """Output channels from the order of `unshuffle` to that of the samples in the rows of a block."""
     d = math.isqrt(len(parameter) // (3 * 64))
     ordered = parameter.reshape(3, 4, 2, 4, 2, d, d, -1).permute(5, 1, 6, 3, 2, 4, 0, 7)

@@ -12,10 +12,10 @@ from conftest import smooth_covariance
 
 from aecodec.codec import Codec
 from aecodec.families.aec1.fitting import fit_tables
+from aecodec.families.aec1.klt import start_from_klt
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.start import start
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import write_weights
 
@@ -38,18 +38,19 @@ def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     config = ModelConfig(
         latent_channels=64,
-        analysis_channels=(32, 32, 32),
-        analysis_blocks=(1, 1, 1),
-        synthesis_channels=(32, 32, 32, 32),
-        synthesis_blocks=(1, 1, 1, 1),
+        channels_8=32,
+        channels_16=32,
+        analysis_blocks_8=1,
+        analysis_blocks_16=1,
+        blocks_8=1,
+        blocks_16=2,
+        filter_layers=2,
         hyper_channels=32,
         trunk_channels=32,
         context_channels=32,
     )
     network = Aec2(config)
-    start(network, smooth_covariance())
-    with torch.no_grad():
-        network.analysis.last.weight.mul_(0.05)  # little beside the linear path, so that the untrained network codes
+    start_from_klt(network, smooth_covariance())
     path = tmp_path_factory.mktemp("aec2") / "small.safetensors"
     write_weights(path, "aec2", tensors_of(network.eval(), *fit_tables(None)), metadata_of(config, Encoder()))
     return path

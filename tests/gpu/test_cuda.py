@@ -12,10 +12,10 @@ from aecodec import Codec
 from aecodec.exact import selftest
 from aecodec.exact.layers import ACTIVATION_TOP, integer_conv2d, powers_of_two
 from aecodec.families.aec1.fitting import fit_tables
+from aecodec.families.aec1.klt import start_from_klt
 from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.start import start
 from aecodec.families.aec2.weights import metadata_of, tensors_of
 from aecodec.models import write_weights
 
@@ -36,7 +36,7 @@ def picture() -> np.ndarray:
 def exact_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     network = Aec2(ModelConfig())
-    start(network, torch.diag(0.5 / torch.arange(1, 769, dtype=torch.float64) ** 1.5))
+    start_from_klt(network, torch.diag(0.5 / torch.arange(1, 769, dtype=torch.float64) ** 1.5))
     path = tmp_path_factory.mktemp("cuda") / "aec2.safetensors"
     write_weights(path, "aec2", tensors_of(network, *fit_tables(None)), metadata_of(network.config, Encoder()))
     return path

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from aecodec.families.aec1.config import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, rate_distortion_lambda
-from aecodec.families.aec1.network import Aec1
 
 
 @torch.no_grad()
-def start_from_klt(network: Aec1, covariance: Tensor) -> None:
-    """Makes the untrained network a decent transform coder.
+def start_from_klt(network: Any, covariance: Tensor) -> None:
+    """Makes the untrained network, an Aec1 or Aec2, a decent transform coder.
 
     Both linear paths become the leading eigenvectors of the covariance, the nonlinear paths nearly nothing, the
     gains those of the high-rate optimum, the scales those of the eigenvalues.
@@ -47,6 +48,6 @@ def start_from_klt(network: Aec1, covariance: Tensor) -> None:
         network.entropy_model.first_mean[-1],
         network.entropy_model.second_mean[-1],
     ):
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        layer.weight.mul_(0.1)  # type: ignore[operator]
+        nn.init.zeros_(layer.bias)
+        layer.weight.mul_(0.1)
     network.synthesis.filter.start()

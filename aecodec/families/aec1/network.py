@@ -7,7 +7,7 @@ is the same thing as the networks see it, 0..1 along the learned rows of gains a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,28 @@ def asinh(x: Tensor) -> Tensor:
     return result
 
 
+class Sizes(Protocol):
+    """Channels of a network of this kind."""
+
+    @property
+    def latent_channels(self) -> int: ...
+
+    @property
+    def channels_8(self) -> int: ...
+
+    @property
+    def channels_16(self) -> int: ...
+
+    @property
+    def hyper_channels(self) -> int: ...
+
+    @property
+    def trunk_channels(self) -> int: ...
+
+    @property
+    def context_channels(self) -> int: ...
+
+
 class ResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
@@ -55,14 +77,14 @@ class Analysis(nn.Module):
 
     latent_std: Tensor
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: Sizes, blocks_8: int, blocks_16: int):
         super().__init__()
         self.linear = nn.Conv2d(BLOCK, config.latent_channels, 1, bias=False)
         self.nonlinear = nn.Sequential(
             nn.Conv2d(3 * 64, config.channels_8, 1),
-            *(ResidualBlock(config.channels_8) for _ in range(config.blocks_8)),
+            *(ResidualBlock(config.channels_8) for _ in range(blocks_8)),
             nn.Conv2d(config.channels_8, config.channels_16, 3, stride=2, padding=1),
-            *(ResidualBlock(config.channels_16) for _ in range(config.analysis_blocks_16)),
+            *(ResidualBlock(config.channels_16) for _ in range(blocks_16)),
             nn.Conv2d(config.channels_16, config.latent_channels, 1),
         )
         self.register_buffer("latent_std", torch.ones(config.latent_channels))
@@ -84,7 +106,7 @@ class EntropyModel(nn.Module):
     2021). A mean that differs in its last bit moves a pixel by nothing visible and can never desynchronise the stream.
     """
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: Sizes):
         super().__init__()
         m, n, c = config.latent_channels, config.trunk_channels, config.context_channels
         self.hyper_analysis = nn.Sequential(
@@ -127,10 +149,14 @@ class EntropyModel(nn.Module):
 
     def mean_of_second_pass(self, features: Tensor, scale: Tensor, first: Tensor) -> Tensor:
         """The same, knowing the elements of the first pass. first: (B, M, h, w), latents where decoded, 0 elsewhere."""
-        context = self.context(asinh(first)) + self.context_features(features / 16)
+        context = self.context(self.seen_by_context(first)) + self.context_features(features / 16)
         with torch.autocast(first.device.type, enabled=False):
             linear = self.neighbours(first)  # float32: a mean of the brightest blocks needs more than 8 bits
         return linear + scale * self.second_mean(context).float()
+
+    def seen_by_context(self, first: Tensor) -> Tensor:
+        """What its first layer sees of the latents of the first pass."""
+        return asinh(first)
 
 
 def first_pass_mask(latents: Tensor) -> Tensor:
@@ -253,7 +279,7 @@ class Aec1(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.analysis = Analysis(config)
+        self.analysis = Analysis(config, config.blocks_8, config.analysis_blocks_16)
         self.log_encoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.log_decoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.scale_model = ScaleModel(config)

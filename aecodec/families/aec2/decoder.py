@@ -7,14 +7,14 @@ say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from aecodec.errors import ModelError
-from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, interpolate_rows_exactly
-from aecodec.exact.narrow import Narrow
+from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, WEIGHT_TOP, interpolate_rows_exactly
+from aecodec.exact.narrow import SIGNED_ZERO, Narrow
 from aecodec.exact.wide import Wide, exact_gain
 from aecodec.families.aec1.config import STRIDE
 from aecodec.families.aec1.network import first_pass_mask
@@ -29,10 +29,8 @@ from aecodec.families.aec2.integers import (
     SUM_STEPS,
     SUM_TOP,
     WIDE_TOP,
-    block_names,
 )
-from aecodec.families.aec2.network import FEATURE_GAIN, LAST_GAIN
-from aecodec.families.layouts import cut, shuffle
+from aecodec.families.layouts import by_rows, cut, shuffle, squares_of_blocks
 from aecodec.tiling import Box
 
 
@@ -40,44 +38,58 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _rectified(x: Tensor) -> Tensor:
-    """What a layer sees of a stream. x: integers in float32."""
-    return _channels_last(x.clamp(0, ACTIVATION_TOP).to(torch.uint8))
+def _seen(x: Tensor) -> Tensor:
+    """What a layer sees of a stream, as `exact.narrow` has signed activations. x: integers in float32."""
+    return _channels_last(x.clamp(-WEIGHT_TOP, WEIGHT_TOP).add_(SIGNED_ZERO).to(torch.uint8))
+
+
+def _blocks(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of a layer whose results are blocks of pixels, with these in the order of `layouts.by_rows`."""
+    own = {key: tensors[key] for key in tensors if key.startswith(f"{name}.")}
+    return {key: by_rows(value.T).T if key == f"{name}.bias" else by_rows(value) for key, value in own.items()}
 
 
 class ExactDecoder:
     """From features, scale indices and symbols to pixels, in integers. See `export` for the tensors."""
 
     def __init__(self, tensors: Mapping[str, Tensor], config: ModelConfig, device: torch.device):
-        def narrow(name: str) -> Narrow:
-            return Narrow(tensors, name, device)
+        def narrow(name: str, signed: bool = False) -> Narrow:
+            return Narrow(tensors, name, device, signed)
 
         def wide(name: str) -> Wide:
             return Wide(tensors, name, device)
+
+        def pair(name: str) -> tuple[Narrow, Narrow]:
+            return narrow(f"synthesis.{name}.first", signed=True), narrow(f"synthesis.{name}.second")
+
+        def blocks(level: str, count: int, start: float) -> list[tuple[Narrow, Narrow]]:
+            made = [pair(f"blocks_{level}.{number}") for number in range(count)]
+            if start + sum(second.reach for _, second in made) >= SUM_LIMIT:
+                raise ModelError(f"the stream of synthesis.blocks_{level}: sums do not fit float32 exactly")
+            return made
 
         self.device, self.pixel_halo = device, config.pixel_halo
         self.thresholds = tensors["means.thresholds"].double().to(device)
         self.scales = tensors["means.scales"].double().to(device)
         self.first_mean = wide("means.first_mean.0"), wide("means.first_mean.2")
-        self.context, self.context_features = narrow("means.context"), wide("means.context_features")
+        self.context, self.context_features = narrow("means.context", signed=True), wide("means.context_features")
         self.second_mean = wide("means.second_mean.1"), wide("means.second_mean.3")
         self.neighbours = wide("means.neighbours")
-        gains = ("input_gain", "output_gain", "pixel_gain", "decoder_gain")
-        self.gains = {name: tensors[f"synthesis.{name}"].long() for name in gains}
-        self.first, self.last = wide("synthesis.first"), narrow("synthesis.last")
-        self.up = {level: narrow(f"synthesis.up_{level}") for level in ("8", "4", "2")}
-        self.blocks = {
-            level: [(narrow(f"{name}.first"), narrow(f"{name}.second")) for name in block_names(level, count)]
-            for level, count in zip(("2", "4", "8", "16"), config.synthesis_blocks, strict=True)
-        }
-        for level, blocks in self.blocks.items():
-            begin = self.up[level].reach if level in ("8", "4") else STREAM_TOP
-            if begin + sum(second.reach for _, second in blocks) >= SUM_LIMIT:
-                raise ModelError(f"the stream of synthesis.blocks_{level}: sums do not fit float32 exactly")
-        self.linear, self.pixels_in = wide("synthesis.linear"), narrow("synthesis.pixels_in")
+        names = ("input_gain", "output_gain", "decoder_gain", "filter.gain", "filter.bias")
+        self.rows = {name: tensors[f"synthesis.{name}"].long() for name in names}
+        self.first, self.up = wide("synthesis.first"), narrow("synthesis.up", signed=True)
+        self.blocks_16 = blocks("16", config.blocks_16, STREAM_TOP)
+        self.enter = pair("enter")
+        self.blocks_8 = blocks("8", config.blocks_8, self.enter[1].reach)
+        self.last = Narrow(_blocks(tensors, "synthesis.last"), "synthesis.last", device, signed=True)
+        self.linear = Wide(_blocks(tensors, "synthesis.linear"), "synthesis.linear", device)
+        self.filter_first = narrow("synthesis.filter.first", signed=True), narrow("synthesis.filter.first")
+        self.filter_layers = [narrow(f"synthesis.filter.layers.{k}") for k in range(config.filter_layers)]
+        self.filter_last = narrow("synthesis.filter.last")
 
     def gain(self, name: str, position: int) -> Tensor:
-        return exact_gain(interpolate_rows_exactly(self.gains[name], position)).to(self.device)
+        """(C,) float64. position: 0..9900."""
+        return exact_gain(interpolate_rows_exactly(self.rows[name], position)).to(self.device)
 
     def passes(
         self, features: Tensor, index: Tensor, symbols_of: Callable[[Tensor, int], Tensor]
@@ -96,9 +108,8 @@ class ExactDecoder:
         latents = (LATENT_STEPS * symbols + mean * members).clamp_(-LATENT_TOP, LATENT_TOP)
 
         magnitudes = torch.bucketize(latents.abs().contiguous(), self.thresholds, right=True)
-        seen = _channels_last((magnitudes * latents.sign()).to(torch.int8))
         ratio = SUM_STEPS // ACTIVATION_STEPS
-        hidden = self.context.sums(seen).double().mul_(ratio).round_()
+        hidden = self.context.sums(_seen(magnitudes * latents.sign())).double().mul_(ratio).round_()
         hidden += self.context_features(features, gain=float(ratio))
         hidden = hidden.div_(ratio).round_().clamp_(0, ACTIVATION_TOP)
         hidden = self.second_mean[0](hidden).clamp_(0, ACTIVATION_TOP)
@@ -123,44 +134,43 @@ class ExactDecoder:
         latents = latents.double()
         gained = latents * self.gain("input_gain", position).view(1, -1, 1, 1)
         gained = gained.round_().clamp_(-LATENT_TOP, LATENT_TOP)
-        x = torch.cat([gained, features.double() * (FEATURE_GAIN * SUM_STEPS)], 1)
+        x = torch.cat([gained, features.double() * (SUM_STEPS // ACTIVATION_STEPS)], 1)
         x = self.first(x, position, gain=ACTIVATION_STEPS / SUM_STEPS).clamp_(-STREAM_TOP, STREAM_TOP).float()
-        x = cut(self._through_blocks("16", x), near)
-        x = self._through_blocks("8", shuffle(self.up["8"].sums(_rectified(x), position).round_(), 2))
-        x = self._through_blocks("4", shuffle(self.up["4"].sums(_rectified(x), position).round_(), 2))
+        x = cut(_through(self.blocks_16, _channels_last(x)), near)
+        x = shuffle(self.up.sums(_seen(x), position).round_(), 2)
+        x = _through(self.blocks_8, _pair(self.enter, x).round_())
 
         decoder_gain = self.gain("decoder_gain", position) * (255 * PIXEL_STEPS / LATENT_STEPS)
-        pixels = self._linear((cut(latents, near) * decoder_gain.view(1, -1, 1, 1)).round_())
         step = self.gain("output_gain", position)  # a quantisation step, in units of white
+        per_step = step * (255 * PIXEL_STEPS / ACTIVATION_STEPS)
+        pixels = squares_of_blocks(self.linear((cut(latents, near) * decoder_gain.view(1, -1, 1, 1)).round_()))
+        pixels = pixels.add_(squares_of_blocks(self.last.sums(_seen(x)).double().mul_(per_step).round_()))
+        pixels = pixels.add_(self._filter(pixels, step, position).mul_(per_step).round_())
+        return cut(pixels.add_(255 * PIXEL_STEPS // 2), wanted.within(near), STRIDE // 2)
+
+    def _filter(self, pixels: Tensor, step: Tensor, position: int) -> Tensor:
+        """What the filter adds, (B, 12, H/2, W/2) float64, in 1/16 of a quantisation step, not rounded."""
+        steps = (pixels * (ACTIVATION_STEPS / (255 * PIXEL_STEPS)) / step).round_().clamp_(-WIDE_TOP - 1, WIDE_TOP)
+        high = (steps / 256).floor_()  # 16 bits in two bytes
+        signed, unsigned = self.filter_first
+        sums = signed.sums(_channels_last((high + SIGNED_ZERO).to(torch.uint8))).double().mul_(256)
+        sums += unsigned.sums(_channels_last((steps - 256 * high).to(torch.uint8)))
         ratio = SUM_STEPS // ACTIVATION_STEPS
-        sums = shuffle(self.up["2"].sums(_rectified(x), position).double().mul_(ratio).round_(), 2)
-        pixel_gain = self.gain("pixel_gain", position) * ratio
-        sums = sums.add_(self._seen(pixels, step).mul_(pixel_gain.view(1, -1, 1, 1)).round_())
-        x = self._through_blocks("2", sums.clamp_(-SUM_TOP, SUM_TOP).div_(ratio).round_().float())
-        correction = self.last.sums(_rectified(x)).double()
-        correction = correction.mul_(step * (LAST_GAIN * 255 * PIXEL_STEPS / ACTIVATION_STEPS)).round_()
-        return cut(pixels.add_(correction).add_(255 * PIXEL_STEPS // 2), wanted.within(near), STRIDE // 2)
+        sums = sums.mul_(self.gain("filter.gain", position).view(1, -1, 1, 1) * ratio).round_()
+        sums += interpolate_rows_exactly(self.rows["filter.bias"], position).to(sums).view(1, -1, 1, 1)
+        x = _channels_last(sums.div_(ratio).round_().clamp_(0, ACTIVATION_TOP).to(torch.uint8))
+        for layer in self.filter_layers:
+            x = layer(x)
+        return self.filter_last.sums(x).double()
 
-    def _through_blocks(self, level: str, x: Tensor) -> Tensor:
-        """x: the stream, integers in float32."""
-        x = _channels_last(x)
-        for first, second in self.blocks[level]:
-            x = second.sums(first(_rectified(x))).add_(x).round_()
-        return x
 
-    def _linear(self, dequantised: Tensor) -> Tensor:
-        """(B, M, h, w) in 1/64 of a level to pixels, (B, 12, 8 h, 8 w) in 1/64 of a level."""
-        blocks = self.linear(dequantised)  # (B, 768, h, w), as by unshuffle(unshuffle(., 8), 2)
-        b, _, h, w = blocks.shape
-        # channel = ((colour, row of 4, row of 2, column of 4, column of 2), row of block, column of block)
-        x = blocks.view(b, 3, 4, 2, 4, 2, 2, 2, h, w)  # colour, R, r, C, c, P, Q, h, w
-        x = x.permute(0, 3, 5, 1, 8, 6, 2, 9, 7, 4)  # r, c, colour, h, P, R, w, Q, C
-        return x.reshape(b, 12, 8 * h, 8 * w)
+def _pair(layers: tuple[Narrow, Narrow], x: Tensor) -> Tensor:
+    """What they make of a stream, not rounded. x: integers in float32."""
+    return layers[1].sums(layers[0](_seen(x)))
 
-    def _seen(self, pixels: Tensor, output: Tensor) -> Tensor:
-        """What the layer `pixels_in` makes of pixels in 1/16 of a quantisation step: 16 bits, in two bytes."""
-        steps = (pixels * (ACTIVATION_STEPS / (255 * PIXEL_STEPS)) / output).round_().clamp_(-WIDE_TOP - 1, WIDE_TOP)
-        high = (steps / 256).floor_()
-        low = steps - 256 * high
-        high_sums = self.pixels_in.sums(_channels_last(high.to(torch.int8))).double()
-        return high_sums.mul_(256).add_(self.pixels_in.sums(_channels_last(low.to(torch.uint8))))
+
+def _through(blocks: Sequence[tuple[Narrow, Narrow]], x: Tensor) -> Tensor:
+    """The stream after residual blocks."""
+    for block in blocks:
+        x = _pair(block, x).add_(x).round_()
+    return x

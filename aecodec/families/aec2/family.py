@@ -18,7 +18,6 @@ from aecodec.families.aec1.hiding import Passes, sign_groups, tables_of, with_si
 from aecodec.families.aec1.rounding import quantise_pass, shifts
 from aecodec.families.aec1.scale_model import ExactScaleModel
 from aecodec.families.aec1.search import search
-from aecodec.families.aec2.config import ANALYSIS_HALO
 from aecodec.families.aec2.decoder import ExactDecoder
 from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS
 from aecodec.families.aec2.weights import Parts, network_of
@@ -61,7 +60,7 @@ class Aec2Family:
 
     @property
     def geometry(self) -> Geometry:
-        return Geometry(HYPER_STRIDE, STRIDE, ANALYSIS_HALO, STRIDE * self.config.synthesis_halo)
+        return Geometry(HYPER_STRIDE, STRIDE, self.config.analysis_halo, STRIDE * self.config.synthesis_halo)
 
     @torch.inference_mode()
     def analyse(self, pixels: Pixels, inside: Sequence[Box]) -> list[Tensor]:

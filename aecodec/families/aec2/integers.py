@@ -17,6 +17,7 @@ from aecodec.exact.layers import ACTIVATION_STEPS, WEIGHT_TOP
 from aecodec.exact.narrow import check_narrow
 from aecodec.exact.wide import GAIN_BITS
 from aecodec.families.aec1.config import SCALE_COUNT, scale_of_index
+from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2, DecoderConv2d
 from aecodec.families.schema import Expected
 
@@ -49,13 +50,23 @@ class Layer(NamedTuple):
         return own + self.rows.detach().repeat_interleave(layer.out_channels // self.rows.shape[1], 1)
 
 
-def block_names(level: str, count: int) -> list[str]:
-    """The residual blocks at 1/16, 1/8, 1/4 or 1/2 of the resolution, as their tensors are named."""
-    return [f"synthesis.blocks_{level}.{number}" for number in range(count)]
+def pairs(config: ModelConfig) -> list[str]:
+    """The pairs of layers of the synthesis, as their tensors are named."""
+    return [
+        *(f"blocks_16.{number}" for number in range(config.blocks_16)),
+        "enter",
+        *(f"blocks_8.{number}" for number in range(config.blocks_8)),
+    ]
 
 
 def layers(model: Aec2) -> Iterator[Layer]:
     """All convolutions of the decoder but those of the scale model."""
+
+    def narrow(name: str) -> Layer:
+        convolution = model.get_submodule(name)
+        assert isinstance(convolution, nn.Conv2d)
+        return Layer(name, convolution)
+
     entropy, synthesis = model.entropy_model, model.synthesis
     for name in ("first_mean.0", "first_mean.2", "context_features", "second_mean.1", "second_mean.3"):
         convolution = entropy.get_submodule(name)
@@ -64,28 +75,29 @@ def layers(model: Aec2) -> Iterator[Layer]:
     yield Layer("means.context", entropy.context)
     yield Layer("means.neighbours", entropy.neighbours, input_steps=LATENT_STEPS)
     yield Layer("synthesis.first", synthesis.first, synthesis.first_bias, SUM_STEPS)
-    yield Layer("synthesis.up_8", synthesis.up_8, synthesis.bias_8)
-    yield Layer("synthesis.up_4", synthesis.up_4, synthesis.bias_4)
-    yield Layer("synthesis.up_2", synthesis.up_2, synthesis.bias_2)
-    for level, count in zip(("2", "4", "8", "16"), model.config.synthesis_blocks, strict=True):
-        for name in block_names(level, count):
-            for half in ("first", "second"):
-                convolution = model.get_submodule(f"{name}.{half}")
-                assert isinstance(convolution, nn.Conv2d)
-                yield Layer(f"{name}.{half}", convolution)
-    yield Layer("synthesis.last", synthesis.last)
+    yield Layer("synthesis.up", synthesis.up, synthesis.up_bias)
+    for pair in pairs(model.config):
+        for half in ("first", "second"):
+            yield narrow(f"synthesis.{pair}.{half}")
+    yield narrow("synthesis.last")
     yield Layer("synthesis.linear", synthesis.linear, input_steps=1)
-    yield Layer("synthesis.pixels_in", synthesis.pixels_in)
+    yield narrow("synthesis.filter.first")
+    for number in range(model.config.filter_layers):
+        yield narrow(f"synthesis.filter.layers.{number}")
+    yield narrow("synthesis.filter.last")
 
 
-def gains(model: Aec2) -> dict[str, nn.Parameter]:
-    """Rows of logarithms, by the names of their tensors."""
+def rows(model: Aec2) -> dict[str, tuple[nn.Parameter, float]]:
+    """What else has a row for each learned quality, by the names of tensors, and integers per unit: logarithms of
+    gains, and a bias."""
     synthesis = model.synthesis
+    octaves = 2**GAIN_BITS / math.log(2)
     return {
-        "synthesis.input_gain": synthesis.log_input_gain,
-        "synthesis.output_gain": synthesis.log_output_gain,
-        "synthesis.pixel_gain": synthesis.log_pixel_gain,
-        "synthesis.decoder_gain": model.log_decoder_gain,
+        "synthesis.input_gain": (synthesis.log_input_gain, octaves),
+        "synthesis.output_gain": (synthesis.log_output_gain, octaves),
+        "synthesis.decoder_gain": (model.log_decoder_gain, octaves),
+        "synthesis.filter.gain": (synthesis.filter.log_first_gain, octaves),
+        "synthesis.filter.bias": (synthesis.filter.first_bias, SUM_STEPS),
     }
 
 
@@ -110,8 +122,8 @@ def export(model: Aec2) -> dict[str, Tensor]:
         tensors[f"{name}.{key}"] = exponent.to(torch.int8)
         if not input_steps:
             check_narrow(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
-    for name, rows in gains(model).items():
-        tensors[name] = torch.round(rows.detach().double() / math.log(2) * 2**GAIN_BITS).to(torch.int32)
+    for name, (parameter, per_unit) in rows(model).items():
+        tensors[name] = torch.round(parameter.detach().double() * per_unit).to(torch.int32)
     # |latent| from which asinh rounds to k / 16, for k = 1..127
     k = torch.arange(1, WEIGHT_TOP + 1, dtype=torch.float64)
     tensors["means.thresholds"] = torch.ceil(torch.sinh((k - 0.5) / ACTIVATION_STEPS) * LATENT_STEPS).to(torch.int32)
@@ -123,17 +135,17 @@ def export(model: Aec2) -> dict[str, Tensor]:
 @torch.no_grad()
 def restore(model: Aec2, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `export`, but for what its rounding lost."""
-    for name, convolution, rows, input_steps in layers(model):
+    for name, convolution, own_rows, input_steps in layers(model):
         exponent = tensors[f"{name}.exponent" if input_steps else f"{name}.shift"]
         step = torch.exp2(-exponent.double())
         convolution.weight.copy_(tensors[f"{name}.weight"] * step.view(-1, 1, 1, 1))
         bias = tensors[f"{name}.bias"] * step / (input_steps or ACTIVATION_STEPS)
         if convolution.bias is not None:
             convolution.bias.copy_(bias[0])
-        if rows is not None:  # one for all subpixels of a channel
-            rows.copy_((bias - bias[0])[:, :: bias.shape[1] // rows.shape[1]])
-    for name, parameter in gains(model).items():
-        parameter.copy_(tensors[name].double() * (math.log(2) / 2**GAIN_BITS))
+        if own_rows is not None:  # one for all subpixels of a channel
+            own_rows.copy_((bias - bias[0])[:, :: bias.shape[1] // own_rows.shape[1]])
+    for name, (parameter, per_unit) in rows(model).items():
+        parameter.copy_(tensors[name].double() / per_unit)
 
 
 def expected(model: Aec2) -> Expected:
@@ -142,10 +154,10 @@ def expected(model: Aec2) -> Expected:
         "means.thresholds": ((WEIGHT_TOP,), ("int32",)),
         "means.scales": ((SCALE_COUNT,), ("int32",)),
     }
-    for name, convolution, rows, input_steps in layers(model):
+    for name, convolution, own_rows, input_steps in layers(model):
         outputs = convolution.out_channels
         kinds[f"{name}.weight"] = tuple(convolution.weight.shape), ("int16" if input_steps else "int8",)
-        biases = (1 if rows is None else len(rows), outputs)
+        biases = (1 if own_rows is None else len(own_rows), outputs)
         kinds[f"{name}.bias"] = biases, ("int64" if input_steps else "int32",)
         kinds[f"{name}.exponent" if input_steps else f"{name}.shift"] = (outputs,), ("int8",)
-    return kinds | {name: (tuple(rows.shape), ("int32",)) for name, rows in gains(model).items()}
+    return kinds | {name: (tuple(parameter.shape), ("int32",)) for name, (parameter, _) in rows(model).items()}

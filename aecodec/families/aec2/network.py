@@ -1,15 +1,15 @@
-"""The network "aec2": a nonlinear transform of normal size beside a linear one; read in the order in which data flows.
+"""The network "aec2": the transforms of aec1 with a decoder that can be computed in 8 bits; read in the order in which
+data flows.
 
 Shapes are (batch, channels, height, width); M = latent channels. `position` is the quality as the network sees it,
 0..1 along the learned rows of gains and biases.
 
-All layers of the decoder are ReLU convolutions whose activations stay within 0..ACTIVATION_MAX, so that they can be
-quantised to unsigned 8-bit integers with steps of 1/16. Everything dense is a multiple of 32 channels.
+What the decoder's layers see has 8 bits in steps of 1/16: rectified, 0..ACTIVATION_MAX, or of a stream of residual
+blocks, which is never rectified itself, -SIGNED_MAX..SIGNED_MAX.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -18,21 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, WEIGHT_TOP, interpolate_rows
-from aecodec.families.aec1.config import BLOCK, Z_TOP
-from aecodec.families.aec1.network import asinh, first_pass_mask
+from aecodec.families.aec1 import network as aec1
+from aecodec.families.aec1.config import BLOCK
+from aecodec.families.aec1.network import Analysis, asinh
 from aecodec.families.aec1.scale_model import ScaleModel
 from aecodec.families.aec2.config import ModelConfig
-from aecodec.families.layouts import blocks_of_pixels, quarter, shuffle, unshuffle
+from aecodec.families.layouts import blocks_of_pixels, shuffle
 
-# Of the decoder's 8-bit weights: 255 * 56,000 + 255 * 2^12 leave a room of 1.4 million below 2^24 for biases.
+# Of the decoder's 8-bit weights: 255 * 56,000 + 255 * 2^12 leave a room of 1.4 million below 2^24 for biases; of which
+# a layer's own takes 2^20 at most, and the rows for each quality what is left.
 DECODER_SUM_LIMIT = 56_000
+BIAS_LIMIT = 2**20 / ACTIVATION_STEPS
 FINEST_EXPONENT = 12
-CONTEXT_MAX = WEIGHT_TOP / ACTIVATION_STEPS  # 7.94: what a signed 8-bit asinh of a latent can hold
-STREAM_SIZE = 4  # of the synthesis, about: so large that steps of 1/16 are fine
-FEATURE_GAIN = STREAM_SIZE / ACTIVATION_STEPS  # of the scale model's features, integers
-LAST_GAIN = 1 / STREAM_SIZE  # of what is added to pixels
-LEAK = 0.1  # slope of the analysis's rectifiers below 0
-ACTIVATION_MAX = ACTIVATION_TOP / ACTIVATION_STEPS  # 15.94: what an unsigned 8-bit activation can hold
+SIGNED_MAX = WEIGHT_TOP / ACTIVATION_STEPS  # 7.94: what a signed 8-bit activation can hold
+ACTIVATION_MAX = ACTIVATION_TOP / ACTIVATION_STEPS  # 15.94: what an unsigned one can
 
 
 def round_to_steps(x: Tensor) -> Tensor:
@@ -64,188 +63,157 @@ class DecoderConv2d(nn.Conv2d):
             WEIGHT_TOP / magnitude.amax((1, 2, 3)).clamp_min(1e-6),
             DECODER_SUM_LIMIT / magnitude.sum((1, 2, 3)).clamp_min(1e-6),
         )
+        if self.bias is not None:
+            finest = torch.minimum(finest, BIAS_LIMIT / self.bias.detach().float().abs().clamp_min(1e-6))
         return torch.floor(torch.log2(finest)).clamp(0, FINEST_EXPONENT)
 
+    def as_computed(self) -> Tensor:
+        """The weights, rounded if `quantised`."""
+        if not self.quantised:
+            return self.weight
+        step = torch.exp2(-self.exponent()).view(-1, 1, 1, 1)
+        return self.weight + (torch.round(self.weight.detach() / step) * step - self.weight.detach())
+
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
-        if self.quantised:
-            step = torch.exp2(-self.exponent()).view(-1, 1, 1, 1)
-            weight = weight + (torch.round(weight.detach() / step) * step - weight.detach())
-        return F.conv2d(x, weight, self.bias, padding=self.padding)
+        return F.conv2d(x, self.as_computed(), self.bias, padding=self.padding)
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a stream that is signed and never rectified itself: rectified after each sum, all of
-    a stream died within thousands of steps, at the bounds of 8 bits, where no gradient comes through."""
+class Stream(nn.Module):
+    """What layers see of a stream."""
+
+    quantised = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.hardtanh(x, -SIGNED_MAX, SIGNED_MAX)
+        return round_to_steps(x) if self.quantised else x
+
+
+class Pair(nn.Module):
+    """Two 3x3 convolutions with a rectifier between them."""
 
     quantised = False
 
     def __init__(self, channels: int):
         super().__init__()
+        self.seen = Stream()
         self.first = DecoderConv2d(channels, channels, 3, padding=1)
-        self.second = DecoderConv2d(channels, channels, 3, padding=1)
         self.rectifier = Rectifier()
+        self.second = DecoderConv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.second(self.rectifier(self.first(self.rectifier(x))))
+        x = self.second(self.rectifier(self.first(self.seen(x))))
         return round_to_steps(x) if self.quantised else x
 
 
-class AnalysisBlock(nn.Module):
-    """The same, where nothing has to be exact."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+class ResidualBlock(Pair):
+    """Such a pair beside a stream that is signed and never rectified itself: rectified after each sum, all of a stream
+    died within thousands of steps, at the bounds of 8 bits, where no gradient comes through."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(x), LEAK))
+        return x + super().forward(x)
 
 
-def _blocks(kind: Callable[[int], nn.Module], channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(kind(channels) for _ in range(count)))
-
-
-class Analysis(nn.Module):
-    """Pixels to latents: a nonlinear transform at 1/4, 1/8 and 1/16, and a linear one of 16x16 blocks beside it."""
-
-    latent_std: Tensor
-
-    def __init__(self, config: ModelConfig):
-        super().__init__()
-        c4, c8, c16 = config.analysis_channels
-        n4, n8, n16 = config.analysis_blocks
-        m = config.latent_channels
-        self.linear = nn.Conv2d(BLOCK, m, 1, bias=False)
-        self.first = nn.Conv2d(48, c4, 3, padding=1)
-        self.blocks_4 = _blocks(AnalysisBlock, c4, n4)
-        self.down_8 = nn.Conv2d(4 * c4, c8, 1)
-        self.blocks_8 = _blocks(AnalysisBlock, c8, n8)
-        self.down_16 = nn.Conv2d(4 * c8, c16, 1)
-        self.blocks_16 = _blocks(AnalysisBlock, c16, n16)
-        self.last = nn.Conv2d(c16, m, 1)
-        self.register_buffer("latent_std", torch.ones(m))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B, 192, H/8, W/8), see `networks.network_input`. Returns (B, M, H/16, W/16) float32, before gain."""
-        h = self.blocks_4(self.first(4 * quarter(x)))
-        h = self.blocks_8(self.down_8(unshuffle(h, 2)))
-        h = self.down_16(unshuffle(h, 2))
-        y = self.latent_std[:, None, None] * self.last(self.blocks_16(h)).float()
-        return y + self.linear(unshuffle(x, 2)).float()
-
-
-class EntropyModel(nn.Module):
-    """Latents to hyper latents, and means in two passes over a checkerboard whose colours are swapped for the second
-    half of the channels (He et al., CVPR 2021)."""
+class EntropyModel(aec1.EntropyModel):
+    """That of aec1 with means that can be computed in integers."""
 
     quantised = False  # whether what the context sees is rounded, as in the exact form
 
     def __init__(self, config: ModelConfig):
-        super().__init__()
-        m, n, c = config.latent_channels, config.trunk_channels, config.context_channels
-        self.hyper_analysis = nn.Sequential(
-            nn.Conv2d(m, c, 1),
-            nn.ReLU(),
-            nn.Conv2d(c, c, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(c, config.hyper_channels, 3, stride=2, padding=1),
-        )
-        self.first_mean = nn.Sequential(nn.Conv2d(n, c, 1), Rectifier(), nn.Conv2d(c, m, 1))
-        self.neighbours = nn.Conv2d(m, m, 3, padding=1, groups=m, bias=False)
+        super().__init__(config)
+        m, c = config.latent_channels, config.context_channels
+        self.first_mean[1] = Rectifier()
         self.context = DecoderConv2d(m, c, 3, padding=1)
-        self.context_features = nn.Conv2d(n, c, 1)
-        self.second_mean = nn.Sequential(Rectifier(), nn.Conv2d(c, c, 1), Rectifier(), nn.Conv2d(c, m, 1))
+        self.second_mean[0], self.second_mean[2] = Rectifier(), Rectifier()
 
-    def hyper_latents(self, y: Tensor) -> Tensor:
-        """y: (B, M, H/16, W/16), gained. Returns unrounded z: (B, hyper, H/64, W/64) float32 within -127..127."""
-        return self.hyper_analysis(asinh(y)).float().clamp(-Z_TOP, Z_TOP)
-
-    def passes(
-        self, features: Tensor, scale: Tensor, symbols_of: Callable[[Tensor, int], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Symbols and means of all elements, (B, M, h, w) float32, in steps; what they stand for is the sum of both.
-
-        features: (B, trunk, h, w), integers 0..255. scale: (B, M, h, w), standard deviations.
-        symbols_of: from means (B, M, h, w) and the number of the pass to symbols; only those of the pass count.
-        """
-        members = first_pass_mask(scale).to(scale.dtype)
-        mean = self.mean_of_first_pass(features, scale)
-        first, means = symbols_of(mean, 0) * members, mean * members
-        others = 1 - members
-        mean = self.mean_of_second_pass(features, scale, first + means)
-        return torch.addcmul(first, symbols_of(mean, 1), others), torch.addcmul(means, mean, others)
-
-    def mean_of_first_pass(self, features: Tensor, scale: Tensor) -> Tensor:
-        """See `passes`. Returns (B, M, h, w) float32, in steps."""
-        return scale * self.first_mean(features / 16).float()
-
-    def mean_of_second_pass(self, features: Tensor, scale: Tensor, first: Tensor) -> Tensor:
-        """The same, knowing the elements of the first pass. first: (B, M, h, w), latents where decoded, 0 elsewhere."""
+    def seen_by_context(self, first: Tensor) -> Tensor:
         seen = asinh(first)
-        if self.quantised:
-            seen = round_to_steps(seen.clamp(-CONTEXT_MAX, CONTEXT_MAX))
-        context = self.context(seen) + self.context_features(features / 16)
-        with torch.autocast(first.device.type, enabled=False):
-            linear = self.neighbours(first)  # float32: a mean of the brightest blocks needs more than 8 bits
-        return linear + scale * self.second_mean(context).float()
+        return round_to_steps(seen.clamp(-SIGNED_MAX, SIGNED_MAX)) if self.quantised else seen
+
+
+class Filter(nn.Module):
+    """Removes what quantisation leaves in pixels, at 1/2 of the resolution. See `families.aec1.network.Filter`."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        c = config.filter_channels
+        self.first = DecoderConv2d(12, c, 3, padding=1, bias=False)
+        self.log_first_gain = nn.Parameter(torch.zeros(config.rows, c))
+        self.first_bias = nn.Parameter(torch.zeros(config.rows, c))
+        self.layers = nn.ModuleList(DecoderConv2d(c, c, 3, padding=1) for _ in range(config.filter_layers))
+        self.last = DecoderConv2d(c, 12, 1)
+        self.rectifier = Rectifier()
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Makes the untrained filter blind to brightness, and change nothing."""
+        weight = self.first.weight.unflatten(1, (4, 3))
+        weight.sub_(weight.mean((1, 3, 4), keepdim=True))
+        for layer in self.layers:  # near the identity, which the rectifier before it leaves as it is
+            assert isinstance(layer, DecoderConv2d)
+            layer.weight.mul_(0.1)
+            channels = range(layer.in_channels)
+            layer.weight[channels, channels, 1, 1] += 1
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, pixels: Tensor, position: Tensor) -> Tensor:
+        """pixels: (B, 12, H/2, W/2) float32, see `regroup`, in about quantisation steps. position: (B,). Returns what
+        to add to them."""
+        with torch.autocast(pixels.device.type, enabled=False):
+            x = self.first(pixels)  # float32: beside what is to be removed from them pixels are large
+        gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None]
+        bias = interpolate_rows(self.first_bias, position)[:, :, None, None]
+        x = self.rectifier(torch.addcmul(bias, x, gain))
+        for layer in self.layers:
+            x = self.rectifier(layer(x))
+        changes: Tensor = self.last(x)
+        return changes.float()
 
 
 class Synthesis(nn.Module):
-    """Latents to pixels: a nonlinear path from 1/16 to 1/2, where it meets the pixels of the linear one; what it adds
-    to them is in units of the quantisation step."""
+    """Latents to pixels: the transposed linear transform plus a correction in units of the quantisation step, and a
+    filter."""
 
     quantised = False
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        c2, c4, c8, c16 = config.synthesis_channels
-        n2, n4, n8, n16 = config.synthesis_blocks
-        m, rows = config.latent_channels, config.rows
-        self.log_input_gain = nn.Parameter(torch.zeros(rows, m))
-        self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
-        self.first_bias = nn.Parameter(torch.zeros(rows, c16))
-        self.blocks_16 = _blocks(ResidualBlock, c16, n16)
-        self.up_8 = DecoderConv2d(c16, 4 * c8, 1)
-        self.bias_8 = nn.Parameter(torch.zeros(rows, c8))
-        self.blocks_8 = _blocks(ResidualBlock, c8, n8)
-        self.up_4 = DecoderConv2d(c8, 4 * c4, 1)
-        self.bias_4 = nn.Parameter(torch.zeros(rows, c4))
-        self.blocks_4 = _blocks(ResidualBlock, c4, n4)
-        self.up_2 = DecoderConv2d(c4, 4 * c2, 1)
-        self.bias_2 = nn.Parameter(torch.zeros(rows, c2))
+        c8, c16, m = config.channels_8, config.channels_16, config.latent_channels
         self.linear = nn.Conv2d(m, BLOCK, 1, bias=False)
-        self.pixels_in = DecoderConv2d(12, c2, 3, padding=1, bias=False)
-        self.log_pixel_gain = nn.Parameter(torch.zeros(rows, c2))
-        self.blocks_2 = _blocks(ResidualBlock, c2, n2)
-        self.last = DecoderConv2d(c2, 12, 3, padding=1)
-        self.rectifier = Rectifier()
-        self.log_output_gain = nn.Parameter(torch.zeros(rows, 1))
+        self.log_input_gain = nn.Parameter(torch.zeros(config.rows, m))
+        self.log_output_gain = nn.Parameter(torch.zeros(config.rows, 1))
+        self.first = nn.Conv2d(m + config.trunk_channels, c16, 1)
+        self.first_bias = nn.Parameter(torch.zeros(config.rows, c16))
+        self.blocks_16 = nn.Sequential(*(ResidualBlock(c16) for _ in range(config.blocks_16)))
+        self.up = DecoderConv2d(c16, 4 * c8, 1)
+        self.up_bias = nn.Parameter(torch.zeros(config.rows, c8))
+        self.enter = Pair(c8)
+        self.blocks_8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(config.blocks_8)))
+        self.last = DecoderConv2d(c8, 3 * 64, 1)
+        self.seen = Stream()
+        self.filter = Filter(config)
 
     def forward(self, y_hat: Tensor, dequantised: Tensor, features: Tensor, position: Tensor) -> Tensor:
         """y_hat: (B, M, h, w) in quantisation steps; dequantised: the same after the decoder's gain;
         features: (B, trunk, h, w) of the entropy model; position: (B,). Returns (B, 12, 8 h, 8 w) float32: pixels,
-        about -0.5..0.5, not clamped, see `networks.regroup`."""
+        about -0.5..0.5, not clamped, see `regroup`."""
 
         def row(parameter: Tensor) -> Tensor:
             return interpolate_rows(parameter, position)[:, :, None, None]
 
         dtype = torch.bfloat16 if torch.is_autocast_enabled(y_hat.device.type) else y_hat.dtype
-        x = torch.cat([y_hat * row(self.log_input_gain).exp(), features * FEATURE_GAIN], 1).to(dtype)
-        x = self._through(self.blocks_16, self.first(x) + row(self.first_bias).to(dtype))
-        x = self._through(self.blocks_8, shuffle(self.up_8(self.rectifier(x)), 2) + row(self.bias_8).to(dtype))
-        x = self._through(self.blocks_4, shuffle(self.up_4(self.rectifier(x)), 2) + row(self.bias_4).to(dtype))
-        x = shuffle(self.up_2(self.rectifier(x)), 2) + row(self.bias_2).to(dtype)
+        x = torch.cat([y_hat * row(self.log_input_gain).exp(), features / ACTIVATION_STEPS], 1).to(dtype)
+        x = self.blocks_16(self._rounded(self.first(x) + row(self.first_bias).to(dtype)))
+        x = self._rounded(shuffle(self.up(self.seen(x)), 2) + row(self.up_bias).to(dtype))
+        x = self.blocks_8(self.enter(x))
+        correction = blocks_of_pixels(self.last, self.seen(x), self.last.as_computed()).float()
         gain = row(self.log_output_gain).exp()
-        pixels = blocks_of_pixels(self.linear, dequantised).float()
-        x = x + self.pixels_in((pixels / gain).to(dtype)) * row(self.log_pixel_gain).exp().to(dtype)
-        x = self.last(self.rectifier(self._through(self.blocks_2, x))).float() * LAST_GAIN
-        return torch.addcmul(pixels, x, gain)
+        pixels = torch.addcmul(blocks_of_pixels(self.linear, dequantised).float(), correction, gain)
+        return torch.addcmul(pixels, self.filter(pixels / gain, position), gain)
 
-    def _through(self, blocks: nn.Module, stream: Tensor) -> Tensor:
-        x: Tensor = blocks(round_to_steps(stream) if self.quantised else stream)
-        return x
+    def _rounded(self, stream: Tensor) -> Tensor:
+        return round_to_steps(stream) if self.quantised else stream
 
 
 class Aec2(nn.Module):
@@ -254,7 +222,7 @@ class Aec2(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.analysis = Analysis(config)
+        self.analysis = Analysis(config, config.analysis_blocks_8, config.analysis_blocks_16)
         self.log_encoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.log_decoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.scale_model = ScaleModel(config)

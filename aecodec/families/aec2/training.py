@@ -17,10 +17,10 @@ from aecodec.families.aec1.training import (
     groups,
     measure,
     position_of,
+    start,
 )
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.start import start
 from aecodec.families.aec2.weights import Parts, metadata_of, tensors_of
 from aecodec.families.aec2.weights import network_of as network_of_parts
 from aecodec.families.base import Weights
