@@ -37,7 +37,9 @@ PICTURES = Path(__file__).with_name("pictures")
 QUALITIES = (10, 25, 40, 55, 70, 85)
 ANCHORS = ("jpeg", "avif", "avif-444-psnr")
 SIDE = 512  # pixels of a crop
-HELD_OUT = 32  # one picture in this many never trains (aecodec.training.sources); which, is decided by a hash of its name
+HELD_OUT = (
+    32  # one picture in this many never trains (aecodec.training.sources); which, is decided by a hash of its name
+)
 LAMBDA_MIN, LAMBDA_MAX = 0.0005, 0.3  # aec1's at qualities 1 and 100, geometric between
 
 
