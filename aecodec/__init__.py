@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aecodec.archive import Archive
     from aecodec.canvas import Region
     from aecodec.codec import Codec
+    from aecodec.description import Description
     from aecodec.errors import (
         AecodecError,
         ArchiveWarning,
@@ -43,6 +44,7 @@ __all__ = [
     "AecodecError",
     "ArchiveWarning",
     "Codec",
+    "Description",
     "EncodeOptions",
     "FormatError",
     "Info",
@@ -52,6 +54,7 @@ __all__ = [
     "PictureWarning",
     "compress",
     "decompress",
+    "describe",
     "info",
     "open_archive",
 ]
@@ -61,6 +64,7 @@ _ERRORS = (
     *("ArchiveWarning", "PictureWarning"),
 )
 _MODULES = {"Codec": "aecodec.codec", "EncodeOptions": "aecodec.options", "Info": "aecodec.facts"}
+_MODULES["Description"] = "aecodec.description"
 _MODULES |= dict.fromkeys(_ERRORS, "aecodec.errors")
 _ROOMS = ("archive",)  # subpackages that people reach as attributes
 
@@ -104,6 +108,16 @@ def decompress(
     (8, 16)
     """
     return _default_decoder().decompress(data, region, as_array=as_array, upright=upright)  # type: ignore[call-overload]
+
+
+def describe(given: Given | Encoded, quality: float | None = None) -> Description:
+    """What a picture, or the one in an .aec file, is like, as 0.6 kB to search with. See `Codec.describe`.
+
+    >>> import numpy, aecodec
+    >>> aecodec.describe(numpy.full((48, 64, 3), 200, numpy.uint8)).luma.shape
+    (8, 8)
+    """
+    return _default_codec().describe(given, quality)
 
 
 def info(data: Encoded) -> Info:

@@ -7,6 +7,7 @@ decoding   container -> family: states of tiles, pixels of windows -> canvas -> 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -17,6 +18,7 @@ from aecodec import canvas, container, inputs, models, rate, tiling
 from aecodec.analysis import STRIP_TILES, Analysis, analyses, kept, padded_size, pixels_of, side_of_tiles
 from aecodec.canvas import Canvas, Region
 from aecodec.container import DEFAULT_PIXEL_LIMIT, File, Header
+from aecodec.description import Description, describe
 from aecodec.errors import AecodecError
 from aecodec.many import Done, Errors, Many
 from aecodec.metrics import psnr
@@ -186,6 +188,24 @@ class Codec:
             file, damage = container.salvage(inputs.encoded(data), self.pixel_limit)
             (picture,) = self._read([file], region)
             return to_image(turned_upright(picture) if upright else picture), damage
+
+    def describe(self, given: Given | Encoded, quality: float | None = None) -> Description:
+        """What a picture is like: a record of 0.6 kB, for searching among many; see `description.Description`.
+
+        given: an .aec file, its bytes or its name, of which only latents are read, at about 2.5 times the speed of
+        decoding; or a picture as `compress` takes it, which is compressed at a quality first (default 50).
+        Raises AecodecError if the model cannot describe, otherwise as `decompress` and `compress` do.
+        """
+        data = inputs.encoded_if_any(given)
+        with session(self.threads):
+            if data is not None:
+                file = container.read(data, self.pixel_limit)
+                return describe(file, self._model_of(file.header), len(data))
+            options = EncodeOptions.parse({"quality": quality, "effort": 0})
+            picture = self._load(given)
+            (file,) = self._write([picture], self._analyses([picture], options), options.first_quality, options)
+            bare = replace(file, chunks={})
+            return describe(bare, self.model_for(options), len(container.write(bare)))
 
     def model_for(self, options: EncodeOptions) -> Model:
         """The model that codes what is asked for: the codec's own if one was given, otherwise what `tune` chooses."""

@@ -83,6 +83,21 @@ def encoded(given: Encoded) -> bytes:
     return data
 
 
+def encoded_if_any(given: Any) -> bytes | None:
+    """The bytes of an .aec file, if it is one; None if it may be a picture. An open file stays where it is then."""
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return encoded(given) if bytes(given[: len(MAGIC)]) == MAGIC else None
+    if isinstance(given, (str, os.PathLike)):
+        with open(given, "rb") as file:
+            return file.read() if file.read(len(MAGIC)) == MAGIC and file.seek(0) == 0 else None
+    if isinstance(given, io.TextIOBase) or not (hasattr(given, "read") and hasattr(given, "seek")):
+        return None
+    at = given.tell()
+    found = given.read(len(MAGIC)) == MAGIC
+    given.seek(at)
+    return encoded(given) if found else None
+
+
 def other_kind(data: bytes) -> str | None:
     """What to do with a file that is not an .aec file, if it is known."""
     if data.startswith(ARCHIVE):

@@ -55,16 +55,20 @@ class Tables:
             self.bits.append(FREQUENCY_BITS - np.log2(table))
             self.tables.append(ans.table(table))
 
-    def estimate(self, symbols: Symbols, indices: Indices) -> float:
-        """Bits that these symbols cost by the tables, escapes included. See `encode`."""
-        total = 0.0
+    def costs(self, symbols: Symbols, indices: Indices) -> npt.NDArray[np.float32]:
+        """Bits that each of these symbols costs by the tables, escapes included, in their shape. See `encode`."""
+        result = np.zeros(symbols.size, np.float32)
         for index, group in _groups(indices.ravel(), self.reach):
             table, reach, lowest = self.bits[index], int(self.reach[index]), int(self.lowest[index])
             assert table is not None  # only coded groups are listed
             values = symbols.ravel()[group]
             outside = np.abs(values) > reach
-            total += float(table[np.where(outside, reach + 1, values) - lowest].sum()) + 16 * int(outside.sum())
-        return total
+            result[group] = table[np.where(outside, reach + 1, values) - lowest] + 16 * outside
+        return result.reshape(symbols.shape)
+
+    def estimate(self, symbols: Symbols, indices: Indices) -> float:
+        """Bits that these symbols cost in all."""
+        return float(self.costs(symbols, indices).sum(dtype=np.float64))
 
     def prices(self) -> npt.NDArray[np.float32]:
         """What rate-distortion optimised rounding decides by: (64,) float32, bits.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -103,6 +103,30 @@ class Family(Protocol):
 
     def lost(self, size: Size) -> State:
         """What stands for a tile of this size, in pixels, whose payload is damaged."""
+        ...
+
+
+class Traits(NamedTuple):
+    """What the payload of a tile tells of its content without its pixels.
+
+    colour: (h, w, 3) float32, the mean of each square of `Geometry.stride` pixels, roughly, 0..255 but not clamped.
+    features: (F,) float32, 0..255, what the network that predicts scales sees, averaged over the tile. hyper: (2, Z)
+    float32, mean and standard deviation of the hyper latents. bits: (M,) float32, of the latent channels, in bits for a
+    square of `Geometry.stride` pixels.
+    """
+
+    colour: npt.NDArray[Any]
+    features: npt.NDArray[Any]
+    hyper: npt.NDArray[Any]
+    bits: npt.NDArray[Any]
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """What a family may have beside: one that has it can describe pictures, see `description`."""
+
+    def traits(self, payloads: Sequence[bytes], size: Size, quality: int) -> list[Traits]:
+        """Of tiles of equal size, in pixels. Raises FormatError if a payload cannot be one."""
         ...
 
 

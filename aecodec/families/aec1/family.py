@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from aecodec.families.aec1.rounding import round_latents, shifts
 from aecodec.families.aec1.scale_model import ExactScaleModel
 from aecodec.families.aec1.search import search
 from aecodec.families.aec1.weights import Parts
-from aecodec.families.base import Geometry, Mosaic, Pixels, Weights
+from aecodec.families.base import Geometry, Mosaic, Pixels, Traits, Weights
 from aecodec.families.layouts import array, from_pixels, gather, network_input, pixels_of_squares, regroup
 from aecodec.options import EncodeOptions
 from aecodec.tiling import Box, Size
@@ -31,6 +32,17 @@ from aecodec.tiling import Box, Size
 def load(weights: Weights, device: str, precision: str) -> Aec1Family:
     """See `families.base.FamilyModule`."""
     return Aec1Family(weights, device, precision)
+
+
+class _Decoded(NamedTuple):
+    """What is coded of a batch of tiles, and what follows from it: hyper latents (B, hyper, h/4, w/4) and features
+    (B, trunk, h, w); latents (B, M, h, w), in steps; of each tile symbols and the tables they are coded with,
+    (M, h, w)."""
+
+    z: Tensor
+    features: Tensor
+    y_hat: Tensor
+    coded: list[tuple[Symbols, Indices]]
 
 
 class Aec1Family:
@@ -95,8 +107,24 @@ class Aec1Family:
         # Steps back through the whole synthesis gain nothing by two, and take twice the memory.
         return 1 if options.effort > (1 if self.encoder.linear_start else 0) else 2
 
-    @torch.inference_mode()
     def decode(self, payloads: Sequence[bytes], size: Size, quality: int) -> list[Tensor]:
+        decoded = self._decoded(payloads, size, quality)
+        return list(torch.cat([decoded.y_hat, decoded.features], 1))
+
+    @torch.inference_mode()
+    def traits(self, payloads: Sequence[bytes], size: Size, quality: int) -> list[Traits]:
+        """See `families.base.Describing`. Colours are those of the linear path alone: the rest moves edges."""
+        decoded = self._decoded(payloads, size, quality)
+        y = decoded.y_hat * self.network.decoder_gain(self.row_position(quality, len(payloads)))
+        linear = self.synthesis.linear.weight.flatten(1).unflatten(0, (3, -1)).mean(1)  # blocks are ordered by colour
+        colour = torch.einsum("cm,bmhw->bhwc", linear, y).add_(0.5).mul_(255)
+        hyper = torch.stack([decoded.z.mean((2, 3)), decoded.z.std((2, 3), correction=0)], 1)
+        bits = [self.tables.costs(*each).mean((1, 2)) for each in decoded.coded]
+        features = decoded.features.mean((2, 3))
+        return list(map(Traits, *(array(values, torch.float32) for values in (colour, features, hyper)), bits))
+
+    @torch.inference_mode()
+    def _decoded(self, payloads: Sequence[bytes], size: Size, quality: int) -> _Decoded:
         decoders = [self.tables.decoder(payload) for payload in payloads]
         shape = (self.network.config.hyper_channels, size[0] // HYPER_STRIDE, size[1] // HYPER_STRIDE)
         z_indices = self.z_indices(shape, quality)
@@ -104,15 +132,16 @@ class Aec1Family:
         z_hat = torch.from_numpy(z).to(self.device, torch.float32, memory_format=torch.channels_last)
         features, index = self.scale_model(z_hat, quality - QUALITY_MIN)
         groups = sign_groups(index)
-        symbols = []
+        coded = []
         for decoder, indices in zip(decoders, array(tables_of(index, groups), torch.uint8), strict=True):
-            symbols.append(decoder.take(indices))
+            coded.append((decoder.take(indices), indices))
             decoder.finish()
-        r_hat = torch.from_numpy(np.stack(symbols)).to(self.device, torch.float32, memory_format=torch.channels_last)
+        symbols = np.stack([values for values, _ in coded])
+        r_hat = torch.from_numpy(symbols).to(self.device, torch.float32, memory_format=torch.channels_last)
         r_hat = with_signs(r_hat, groups).clamp_(-SYMBOL_TOP, SYMBOL_TOP)
         with full_precision(self.device.type):
             r_hat, means = self.network.entropy_model.passes(features, scale_of_index(index), lambda *_: r_hat)
-        return list(torch.cat([means.add_(r_hat), features], 1))
+        return _Decoded(z_hat, features, means.add_(r_hat), coded)
 
     @torch.inference_mode()
     def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
