@@ -264,8 +264,9 @@ class Codec:
                     payloads[p][t] = payload
 
         in_parallel([Job(job.size, partial(encode, job)) for job in latents], family.encoders(options))
+        local = {} if family.portable else {container.LOCAL: self.model_for(options).family_name.encode()}
         files = zip(headers, pictures, payloads, strict=True)
-        return [File(header, chunks_of(picture), payload) for header, picture, payload in files]
+        return [File(header, chunks_of(picture) | local, payload) for header, picture, payload in files]
 
     def _read(self, files: Sequence[File], region: Region | None = None) -> list[Picture]:
         """Pictures, or regions of them."""

@@ -23,8 +23,9 @@ class Info:
 
     bytes: of the whole file. width, height: pixels as they are stored, before any EXIF orientation. mode: L, LA, RGB or
     RGBA, as of Pillow. depth: bits a sample. bpp: bits of the file a pixel. quality: 1..100. model: its name, or its id
-    in hexadecimal if it is not a released one. tune: what that is made for, "visual" or "psnr", if it is known. tiles:
-    how many; tile: their side in pixels, 0 if there is only one.
+    in hexadecimal if it is not a released one. portable: whether the file decodes on every machine
+    to the same symbols, or else perhaps to an error. tune: what the model is made for, "visual" or "psnr", if it is
+    known. tiles: how many; tile: their side in pixels, 0 if there is only one.
     metadata: what is held beside the samples, in words, and how many bytes each takes. version: of the format.
     """
 
@@ -36,6 +37,7 @@ class Info:
     bpp: float
     quality: float
     model: str
+    portable: bool
     tune: str | None
     tiles: int
     tile: int
@@ -61,13 +63,14 @@ def info(data: Encoded) -> Info:
         bpp=8 * len(data) / (header.width * header.height),
         quality=header.quality / 100,
         model=model_name(header.model_id),
+        portable=container.LOCAL not in content.chunks,
         tune=_tune(header.model_id),
         tiles=len(content.tiles),
         tile=header.tile,
         metadata={
             phrase if name in NAMES else f"{name} ({phrase})": len(content.chunks[name])
             for name, phrase in describe(content.chunks).items()
-            if name != container.DEPTH
+            if name not in (container.DEPTH, container.LOCAL)
         },
         version=container.VERSION,
     )

@@ -76,6 +76,27 @@ def codec(small_weights: Path) -> Codec:
 
 
 @pytest.fixture(scope="session")
+def compressai_checkpoint(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What CompressAI's example saves of a small bmshj2018-hyperprior, trained for seconds."""
+    pytest.importorskip("compressai")
+    from compressai_models import trained
+
+    path = tmp_path_factory.mktemp("compressai") / "checkpoint.pth.tar"
+    torch.save(trained(photo), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def compressai_weights(compressai_checkpoint: Path) -> Path:
+    from aecodec.families.compressai import checkpoints
+    from aecodec.models import write_weights
+
+    path = compressai_checkpoint.with_name("mine.safetensors")
+    write_weights(path, "compressai", *checkpoints.read("bmshj2018-hyperprior", compressai_checkpoint))
+    return path
+
+
+@pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """(96, 144, 3) uint8: something with edges, gradients and noise in it."""
     rng = np.random.default_rng(7)

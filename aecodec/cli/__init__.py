@@ -23,6 +23,7 @@ COMMANDS = {
     "benchmark": ("aecodec.cli.benchmark:benchmark", "Compare codecs on your own photographs."),
     "train": ("aecodec.cli.training:train", "Train on folders, tar files or archives of pictures."),
     "export": ("aecodec.cli.training:export", "Write the averaged weights of a checkpoint as a weights file."),
+    "import-compressai": ("aecodec.cli.importing:import_compressai", "Make a weights file of a CompressAI checkpoint."),
     "completion": ("aecodec.cli.shell:completion", "Print what SHELL needs to complete commands and options."),
     "man": ("aecodec.cli.shell:man", "Print the manual page."),
 }

@@ -17,6 +17,7 @@ from aecodec.errors import AecodecError
 from aecodec.files import STANDARD
 
 TOLD_TUNES = {"visual": "the eye (visual)", "psnr": "small errors (psnr)"}
+NOT_PORTABLE = "no: another machine may decode it to an error, never to another picture"
 MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "RGB", "RGBA": "RGB with alpha"}
 
 
@@ -39,6 +40,7 @@ def info(file: Path, as_json: bool) -> None:
             "size": f"{output.size(told.bytes)}, {told.bpp:.3f} bpp",
             "quality": f"{told.quality:g}",
             "model": told.model,
+            **({} if told.portable else {"portable": NOT_PORTABLE}),
             "made for": TOLD_TUNES.get(told.tune or ""),
             "tiles": f"{told.tiles} of {told.tile}x{told.tile} pixels" if told.tile else "one",
             "holds": ", ".join(f"{name} ({output.size(count)})" for name, count in told.metadata.items()) or None,

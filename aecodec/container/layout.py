@@ -21,6 +21,7 @@ MAX_PADDING = 4  # padded pixels for each pixel, where they are more than of a t
 DEFAULT_PIXEL_LIMIT = 178_956_970  # where Pillow, too, refuses a picture as a decompression bomb
 
 ALPHA, DEPTH, PATCHES, EXIF, ICC, XMP = "ALPH", "DPTH", "PTCH", "exif", "iccp", "xmpd"
+LOCAL = "locl"  # written where the model's family is not portable
 # A type that begins with a capital must be understood, others may be ignored.
 KNOWN_CHUNKS = (ALPHA, DEPTH, PATCHES, EXIF, ICC, XMP)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "aecodec.families"
 OLDEST = "aec1"  # of weights that name none
-BUILT_IN = {"aec1": "aecodec.families.aec1", "aec2": "aecodec.families.aec2"}
+BUILT_IN = {name: f"aecodec.families.{name}" for name in ("aec1", "aec2", "compressai")}
 
 
 def find(name: str) -> FamilyModule:

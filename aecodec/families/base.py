@@ -68,6 +68,11 @@ class Family(Protocol):
     @property
     def geometry(self) -> Geometry: ...
 
+    @property
+    def portable(self) -> bool:
+        """Whether payloads decode to the same symbols on every machine; files say so where they may not."""
+        ...
+
     def analyse(self, pixels: Pixels, inside: Sequence[Box]) -> list[Latents]:
         """The latents of tiles, for all qualities.
 

@@ -22,6 +22,7 @@ from aecodec import families
 from aecodec.container import MODEL_ID_BYTES
 from aecodec.errors import AecodecError, ModelError
 from aecodec.families.base import Family, Weights
+from aecodec.files import write_atomically
 from aecodec.models.registry import locate
 
 MAX_WEIGHTS_BYTES = 2**28  # a hundred times what a network has that a processor can wait for
@@ -66,7 +67,7 @@ def write_weights(path: Path, family: str, tensors: Mapping[str, npt.NDArray[Any
     text = json.dumps(_header(data), sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     data = len(text).to_bytes(8, "little") + text + data[8 + int.from_bytes(data[:8], "little") :]
-    path.write_bytes(data)
+    write_atomically(path, lambda file: file.write(data))
     return hashlib.sha256(data).hexdigest()
 
 

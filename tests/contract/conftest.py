@@ -56,9 +56,10 @@ def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=["aec1", "aec2", "toy"])
+@pytest.fixture(scope="session", params=["aec1", "aec2", "compressai", "toy"])
 def family_weights(request: pytest.FixtureRequest) -> Path:
     fixtures = {"aec1": "small_weights", "aec2": "small_aec2_weights", "toy": "toy_weights"}
+    fixtures["compressai"] = "compressai_weights"
     path: Path = request.getfixturevalue(fixtures[request.param])
     return path
 

@@ -56,6 +56,8 @@ class Aec1Family:
     (exact), tables, prices (`Tables.prices` as a tensor), encoder (what it decides by).
     """
 
+    portable = True
+
     def __init__(self, weights: Weights, device: str, precision: str = "auto"):
         selftest.check(device)
         parts = Parts(weights)

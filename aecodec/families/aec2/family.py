@@ -42,6 +42,8 @@ class Aec2Family:
     (`Tables.prices` as a tensor), encoder (what it decides by).
     """
 
+    portable = True
+
     def __init__(self, weights: Weights, device: str, precision: str = "auto"):
         selftest.check(device)
         parts = Parts(weights)

@@ -32,6 +32,7 @@ class Toy:
     """coarsest: the quantisation step at quality 1, in levels."""
 
     geometry = Geometry(padding=16, stride=BLOCK, analysis_halo=BLOCK, synthesis_halo=BLOCK)
+    portable = True
 
     def __init__(self, coarsest: float):
         self.coarsest = coarsest
