@@ -30,7 +30,7 @@ def test_everything_public_is_there_and_nothing_else_is_shown() -> None:
     assert set(dir(aecodec)) == {*aecodec.__all__, "archive", "__version__"}
 
 
-@pytest.mark.parametrize("module", ["aecodec", "aecodec.options"])
+@pytest.mark.parametrize("module", ["aecodec", "aecodec.options", "aecodec.training.modules"])
 def test_examples_of_docstrings_run(module: str) -> None:
     results = doctest.testmod(importlib.import_module(module))
     assert results.failed == 0

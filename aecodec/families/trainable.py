@@ -17,13 +17,15 @@ class Measures:
 
     bpp: (B,), bits per pixel. mse: (B,), mean squared error, samples in 0..1. lost: (B,), the distortion that the
     encoder's objective counts, in bits per pixel; J is bpp + lost. squares: (B, 12, H/2, W/2), decoded pixels, about
-    -0.5..0.5, see `layouts.regroup`.
+    -0.5..0.5, see `layouts.regroup`. bits: of each latent ("y") and hyper latent ("z"), in their shapes; what hidden
+    signs save is in bpp alone.
     """
 
     bpp: Tensor
     mse: Tensor
     lost: Tensor
     squares: Tensor
+    bits: Mapping[str, Tensor]
 
 
 class Groups(NamedTuple):

@@ -73,7 +73,8 @@ def measure(
     z_scale = scale_of_index(model.scale_model.z_scale_index(tile_position, quantise))
     z_hat = round_through(z)
     coded = (z + noise_like(z) if noise else z_hat) - model.scale_model.predict(z_hat, quantise)
-    bits = laplace_bits(coded, z_scale).sum((1, 2, 3))
+    elements = {"z": laplace_bits(coded, z_scale)}
+    bits = elements["z"].sum((1, 2, 3))
 
     features, index = model.scale_model(z_hat, tile_position, quantise)
     scale = scale_of_index(index)
@@ -99,7 +100,8 @@ def measure(
 
     rounded, mean = entropy.passes(features, scale.detach(), symbols_of)
     residual = y - mean
-    bits = bits + laplace_bits(residual + noise_like(residual) if noise else rounded, scale).sum((1, 2, 3))
+    elements["y"] = laplace_bits(residual + noise_like(residual) if noise else rounded, scale)
+    bits = bits + elements["y"].sum((1, 2, 3))
     if groups:
         bits = bits - count_hidden(rounded.detach(), groups)
 
@@ -121,7 +123,7 @@ def measure(
         lost = distortion(MIXTURE, pixels_of_squares(original) + 0.5, pixels_of_squares(x_hat) + 0.5, lambdas)
     else:
         lost = lambdas * 255**2 * mse
-    return Measures(bits / (64 * x.shape[2] * x.shape[3]), mse, lost, x_hat)
+    return Measures(bits / (64 * x.shape[2] * x.shape[3]), mse, lost, x_hat, elements)
 
 
 def loss_per_patch(model: Aec1, measures: Measures, position: Tensor) -> Tensor:
