@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from aecodec.codec import Codec
-from aecodec.families.aec1.config import BLOCK, ModelConfig
-from aecodec.families.aec1.fitting import fit_tables
-from aecodec.families.aec1.klt import start_from_klt
+from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1
+from aecodec.families.hyperprior.constants import BLOCK
+from aecodec.families.hyperprior.fitting import fit_tables
+from aecodec.families.hyperprior.klt import start_from_klt
 from aecodec.native import build
 from aecodec.training.export import save
 

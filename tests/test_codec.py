@@ -15,9 +15,9 @@ from reference_decoder import ReferenceModel
 from aecodec import AecodecError, FormatError, LimitError, ModelError, container, models
 from aecodec.codec import Codec
 from aecodec.families.aec1.config import ModelConfig
-from aecodec.families.aec1.fitting import PRIORS, fit_tables
-from aecodec.families.aec1.hiding import count_hidden, sign_groups
 from aecodec.families.aec1.network import Aec1
+from aecodec.families.hyperprior.fitting import PRIORS, fit_tables
+from aecodec.families.hyperprior.hiding import count_hidden, sign_groups
 from aecodec.families.layouts import network_input
 from aecodec.picture.padding import pad
 from aecodec.tiling import Box

@@ -24,8 +24,8 @@ from reference_decoder import ReferenceModel
 
 from aecodec import container, native
 from aecodec.codec import Codec
-from aecodec.families.aec1.config import SYMBOL_TOP
-from aecodec.families.aec1.hiding import sign_groups, tables_of, with_signs
+from aecodec.families.hyperprior.constants import SYMBOL_TOP
+from aecodec.families.hyperprior.hiding import sign_groups, tables_of, with_signs
 from aecodec.models import DEFAULT, RELEASED, weights_folder
 from aecodec.tiling import tiles
 

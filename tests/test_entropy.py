@@ -11,7 +11,7 @@ from reference_decoder import Ans
 from aecodec.coding.ans import FREQUENCY_TOTAL
 from aecodec.coding.tables import ESCAPE_TOP, Tables
 from aecodec.errors import FormatError, ModelError
-from aecodec.families.aec1.fitting import PRIORS, fit_tables, frequencies_of
+from aecodec.families.hyperprior.fitting import PRIORS, fit_tables, frequencies_of
 
 
 @pytest.fixture(scope="module")

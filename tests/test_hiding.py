@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aecodec.codec import Codec
 from aecodec.coding.tables import ESCAPE_TOP, TABLES
-from aecodec.families.aec1.hiding import (
+from aecodec.families.hyperprior.hiding import (
     CHAIN,
     _cheapest_changes,
     _syndrome,
@@ -22,8 +22,8 @@ from aecodec.families.aec1.hiding import (
     with_signs,
     without_signs,
 )
-from aecodec.families.aec1.network import first_pass_mask
-from aecodec.families.aec1.rounding import quantise, shifts
+from aecodec.families.hyperprior.layers import first_pass_mask
+from aecodec.families.hyperprior.rounding import quantise, shifts
 
 WORTH = torch.tensor([20.0])
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from aecodec.codec import Codec
-from aecodec.families.aec1.network import Aec1, Filter, asinh
+from aecodec.families.aec1.network import Aec1, Filter
+from aecodec.families.hyperprior.layers import asinh
 from aecodec.families.layouts import blocks_of_pixels, latents_of_pixels
 
 

@@ -21,9 +21,9 @@ from aecodec.exact.layers import (
     powers_of_two,
 )
 from aecodec.exact.precision import full_precision
-from aecodec.families.aec1.config import TRUNK_LAYERS
 from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.scale_model import ExactScaleModel, ScaleModel
+from aecodec.families.hyperprior.constants import TRUNK_LAYERS
+from aecodec.families.hyperprior.scale_model import ExactScaleModel, ScaleModel
 
 
 def numpy_layer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, shift: np.ndarray, top: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image
 from aecodec import AecodecError, container, metrics, rate
 from aecodec.cli import main
 from aecodec.codec import Codec
-from aecodec.families.aec1.network import Analysis
+from aecodec.families.hyperprior.layers import Analysis
 from aecodec.options import EncodeOptions, parse_size
 
 

@@ -9,8 +9,8 @@ from reference_decoder import ReferenceModel
 
 from aecodec import AecodecError
 from aecodec.codec import Codec
-from aecodec.families.aec1.config import rate_distortion_lambda
-from aecodec.families.aec1.rounding import quantise, shifts
+from aecodec.families.hyperprior.constants import rate_distortion_lambda
+from aecodec.families.hyperprior.rounding import quantise, shifts
 from aecodec.models import DEFAULTS, weights_folder
 
 

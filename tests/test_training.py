@@ -21,12 +21,12 @@ from aecodec import AecodecError, ModelError
 from aecodec.cli import main
 from aecodec.codec import Codec
 from aecodec.families import find_trainable
-from aecodec.families.aec1 import objective
-from aecodec.families.aec1.config import scale_of_index
 from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.objective import laplace_bits, loss_per_patch, measure
 from aecodec.families.aec1.training import groups
 from aecodec.families.aec1.weights import trainable
+from aecodec.families.hyperprior import objective
+from aecodec.families.hyperprior.constants import scale_of_index
+from aecodec.families.hyperprior.objective import laplace_bits, loss_per_patch, measure
 from aecodec.families.layouts import network_input, pixels_of_squares, regroup, shuffle, unshuffle
 from aecodec.models import DEFAULTS, load_released, locate, read_weights
 from aecodec.training import loop
@@ -147,7 +147,7 @@ PROCESS = """
 import sys
 import torch
 from aecodec.families import find_trainable
-from aecodec.families.aec1 import objective
+from aecodec.families.hyperprior import objective
 from aecodec.training import loop
 objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
 torch.set_num_threads(1)

@@ -79,7 +79,7 @@ class Trainable(Protocol):
         cut: int | None = None,
         encoder: Any,
     ) -> Measures:
-        """See `families.aec1.objective.measure`."""
+        """See `families.hyperprior.objective.measure`."""
         ...
 
     def loss(self, network: Any, measures: Measures, position: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from aecodec import container
 from aecodec.codec import Codec
-from aecodec.families.aec1.config import scale_of_index
-from aecodec.families.aec1.hiding import sign_groups, tables_of, without_signs
+from aecodec.families.hyperprior.constants import scale_of_index
+from aecodec.families.hyperprior.hiding import sign_groups, tables_of, without_signs
 from aecodec.families.layouts import array
 
 HERE = Path(__file__).parent

@@ -15,9 +15,9 @@ sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 from conftest import SMALL, smooth_covariance  # noqa: E402
 
 from aecodec.codec import Codec  # noqa: E402
-from aecodec.families.aec1.fitting import fit_tables  # noqa: E402
-from aecodec.families.aec1.klt import start_from_klt  # noqa: E402
 from aecodec.families.aec1.network import Aec1  # noqa: E402
+from aecodec.families.hyperprior.fitting import fit_tables  # noqa: E402
+from aecodec.families.hyperprior.klt import start_from_klt  # noqa: E402
 from aecodec.training.export import save  # noqa: E402
 
 PIXEL_LIMIT = 2**14

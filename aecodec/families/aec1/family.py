@@ -16,14 +16,15 @@ from aecodec.errors import ModelError
 from aecodec.exact import selftest
 from aecodec.exact.layers import POSITION_STEPS
 from aecodec.exact.precision import full_precision
-from aecodec.families.aec1.config import HYPER_STRIDE, STRIDE, SYMBOL_TOP, scale_of_index
-from aecodec.families.aec1.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
-from aecodec.families.aec1.network import Aec1, prepare_layers
-from aecodec.families.aec1.rounding import round_latents, shifts
-from aecodec.families.aec1.scale_model import ExactScaleModel
-from aecodec.families.aec1.search import search
+from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.weights import Parts
 from aecodec.families.base import Geometry, Mosaic, Pixels, Traits, Weights
+from aecodec.families.hyperprior.constants import HYPER_STRIDE, STRIDE, SYMBOL_TOP, scale_of_index
+from aecodec.families.hyperprior.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
+from aecodec.families.hyperprior.layers import prepare_layers
+from aecodec.families.hyperprior.rounding import round_latents, shifts
+from aecodec.families.hyperprior.scale_model import ExactScaleModel
+from aecodec.families.hyperprior.search import search
 from aecodec.families.layouts import array, from_pixels, gather, network_input, pixels_of_squares, regroup
 from aecodec.options import EncodeOptions
 from aecodec.tiling import Box, Size

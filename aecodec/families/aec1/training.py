@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from aecodec.families.aec1.config import LambdaRange, ModelConfig
-from aecodec.families.aec1.fitting import count_symbols, fit_tables
-from aecodec.families.aec1.klt import start_from_klt as start
+from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.objective import loss_per_patch as loss
-from aecodec.families.aec1.objective import measure
-from aecodec.families.aec1.rounding import Encoder
 from aecodec.families.aec1.weights import metadata_of, tensors_of
 from aecodec.families.aec1.weights import trainable as network_of
+from aecodec.families.hyperprior.constants import LambdaRange
+from aecodec.families.hyperprior.fitting import count_symbols, fit_tables
+from aecodec.families.hyperprior.klt import start_from_klt as start
+from aecodec.families.hyperprior.objective import loss_per_patch as loss
+from aecodec.families.hyperprior.objective import measure
+from aecodec.families.hyperprior.rounding import Encoder
 from aecodec.families.trainable import Groups
 
 __all__ = ["count_symbols", "fit_tables", "loss", "measure", "metadata_of", "network_of", "start", "tensors_of"]

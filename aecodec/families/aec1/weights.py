@@ -15,10 +15,10 @@ from torch import Tensor
 from aecodec.errors import ModelError
 from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.rounding import Encoder
-from aecodec.families.aec1.scale_model import ExactScaleModel
-from aecodec.families.aec1.search import OBJECTIVES
 from aecodec.families.base import Weights
+from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.scale_model import ExactScaleModel
+from aecodec.families.hyperprior.search import OBJECTIVES
 from aecodec.families.schema import FLOATS, Expected, check_range, check_tensors, expected_tables
 
 SHIFT_MAX = 24  # of an exact layer: beyond it every sum is 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aecodec.families.aec1.config import BLOCKS, CHANNELS, STRIDE
+from aecodec.families.hyperprior.constants import BLOCKS, CHANNELS, STRIDE
 from aecodec.families.schema import check_integers, check_lambdas
 
 RANGES = {

@@ -16,8 +16,6 @@ from aecodec.errors import ModelError
 from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, WEIGHT_TOP, interpolate_rows_exactly
 from aecodec.exact.narrow import SIGNED_ZERO, Narrow
 from aecodec.exact.wide import Wide, exact_gain
-from aecodec.families.aec1.config import STRIDE
-from aecodec.families.aec1.network import first_pass_mask
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.integers import (
     LATENT_STEPS,
@@ -30,6 +28,8 @@ from aecodec.families.aec2.integers import (
     SUM_TOP,
     WIDE_TOP,
 )
+from aecodec.families.hyperprior.constants import STRIDE
+from aecodec.families.hyperprior.layers import first_pass_mask
 from aecodec.families.layouts import by_rows, cut, shuffle, squares_of_blocks
 from aecodec.tiling import Box
 

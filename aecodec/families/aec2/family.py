@@ -13,15 +13,15 @@ from aecodec.container import QUALITY_MIN
 from aecodec.errors import ModelError
 from aecodec.exact import selftest
 from aecodec.exact.layers import POSITION_STEPS
-from aecodec.families.aec1.config import HYPER_STRIDE, STRIDE
-from aecodec.families.aec1.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
-from aecodec.families.aec1.rounding import quantise_pass, shifts
-from aecodec.families.aec1.scale_model import ExactScaleModel
-from aecodec.families.aec1.search import search
 from aecodec.families.aec2.decoder import ExactDecoder
 from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS
 from aecodec.families.aec2.weights import Parts, network_of
 from aecodec.families.base import Geometry, Mosaic, Pixels, Weights
+from aecodec.families.hyperprior.constants import HYPER_STRIDE, STRIDE
+from aecodec.families.hyperprior.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
+from aecodec.families.hyperprior.rounding import quantise_pass, shifts
+from aecodec.families.hyperprior.scale_model import ExactScaleModel
+from aecodec.families.hyperprior.search import search
 from aecodec.families.layouts import array, from_pixels, gather, network_input, pixels_of_squares, regroup
 from aecodec.options import EncodeOptions
 from aecodec.tiling import Box, Size

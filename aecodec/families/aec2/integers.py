@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from aecodec.exact.layers import ACTIVATION_STEPS, WEIGHT_TOP
 from aecodec.exact.narrow import check_narrow
 from aecodec.exact.wide import GAIN_BITS
-from aecodec.families.aec1.config import SCALE_COUNT, scale_of_index
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2, DecoderConv2d
+from aecodec.families.hyperprior.constants import SCALE_COUNT, scale_of_index
 from aecodec.families.schema import Expected
 
 LATENT_STEPS = 256  # of a quantisation step

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, WEIGHT_TOP, interpolate_rows
 from aecodec.families.aec1 import network as aec1
-from aecodec.families.aec1.config import BLOCK
-from aecodec.families.aec1.network import Analysis, asinh
-from aecodec.families.aec1.scale_model import ScaleModel
 from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.hyperprior.constants import BLOCK
+from aecodec.families.hyperprior.layers import Analysis, asinh
+from aecodec.families.hyperprior.scale_model import ScaleModel
 from aecodec.families.layouts import blocks_of_pixels, shuffle
 
 # Of the decoder's 8-bit weights: 255 * 56,000 + 255 * 2^12 leave a room of 1.4 million below 2^24 for biases; of which
@@ -228,14 +228,6 @@ class Aec2(nn.Module):
         self.scale_model = ScaleModel(config)
         self.entropy_model = EntropyModel(config)
         self.synthesis = Synthesis(config)
-
-    def encoder_gain(self, position: Tensor) -> Tensor:
-        """(B, M, 1, 1): quantisation steps per unit of latent."""
-        return interpolate_rows(self.log_encoder_gain, position).exp()[:, :, None, None]
-
-    def decoder_gain(self, position: Tensor) -> Tensor:
-        """(B, M, 1, 1): units of latent per quantisation step."""
-        return interpolate_rows(self.log_decoder_gain, position).exp()[:, :, None, None]
 
     def quantise(self, on: bool) -> None:
         """Whether entropy model and synthesis compute with the weights and activations of the exact decoder."""

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from aecodec.errors import ModelError
-from aecodec.families.aec1 import objective
 from aecodec.families.aec1.training import (
     FROZEN,
     count_symbols,
@@ -24,6 +23,7 @@ from aecodec.families.aec2.network import Aec2
 from aecodec.families.aec2.weights import Parts, metadata_of, tensors_of
 from aecodec.families.aec2.weights import network_of as network_of_parts
 from aecodec.families.base import Weights
+from aecodec.families.hyperprior import objective
 from aecodec.families.trainable import Measures
 
 __all__ = [

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from aecodec.errors import ModelError
-from aecodec.families.aec1.rounding import Encoder
-from aecodec.families.aec1.scale_model import ExactScaleModel
-from aecodec.families.aec1.search import OBJECTIVES
 from aecodec.families.aec1.weights import SHIFT_MAX
 from aecodec.families.aec2 import integers
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
 from aecodec.families.base import Weights
+from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.scale_model import ExactScaleModel
+from aecodec.families.hyperprior.search import OBJECTIVES
 from aecodec.families.schema import FLOATS, Expected, check_range, check_tensors, expected_tables
 
 SCALES, DECODER, TABLES = "scales.", "decoder.", "tables."  # prefixes of names of tensors; the others are the encoder's

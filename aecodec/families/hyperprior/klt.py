@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aecodec.families.aec1.config import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, rate_distortion_lambda
+from aecodec.families.hyperprior.constants import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, rate_distortion_lambda
 
 
 @torch.no_grad()
-def start_from_klt(network: Any, covariance: Tensor) -> None:
-    """Makes the untrained network, an Aec1 or Aec2, a decent transform coder.
+def start_from_klt(network: Network, covariance: Tensor) -> None:
+    """Makes the untrained network a decent transform coder.
 
     Both linear paths become the leading eigenvectors of the covariance, the nonlinear paths nearly nothing, the
     gains those of the high-rate optimum, the scales those of the eigenvalues.

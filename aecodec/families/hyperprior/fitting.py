@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aecodec.coding.ans import FREQUENCY_TOTAL
-from aecodec.families.aec1.config import SCALE_COUNT, scale_of_index
 from aecodec.families.aec1.family import Aec1Family
+from aecodec.families.hyperprior.constants import SCALE_COUNT, scale_of_index
 from aecodec.tiling import Box
 
 Histograms = npt.NDArray[np.int64]

@@ -22,13 +22,7 @@ from aecodec.exact.layers import (
     powers_of_two,
     round_through,
 )
-from aecodec.families.aec1.config import (
-    SCALE_COUNT,
-    TRUNK_LAYERS,
-    Z_INDEX_STEPS,
-    Z_TOP,
-    Z_WEIGHT_STEPS,
-)
+from aecodec.families.hyperprior.constants import SCALE_COUNT, TRUNK_LAYERS, Z_INDEX_STEPS, Z_TOP, Z_WEIGHT_STEPS
 from aecodec.families.layouts import shuffle
 from aecodec.families.schema import Expected
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from aecodec.families.aec1.hiding import Passes
-from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.rounding import Encoder, masks, round_latents, shifts
+from aecodec.families.hyperprior.layers import Network
+from aecodec.families.hyperprior.hiding import Passes
+from aecodec.families.hyperprior.rounding import Encoder, masks, round_latents, shifts
 from aecodec.families.layouts import latents_of_pixels, pixels_of_squares
 from aecodec.perceptual import Mixture, distortion
 
@@ -42,7 +42,7 @@ OBJECTIVES: Mapping[str, Objective] = {"mse": squared_error, "visual": appearanc
 
 @torch.no_grad()
 def search(
-    network: Aec1,
+    network: Network,
     y: Tensor,
     features: Tensor,
     index: Tensor,

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from aecodec.exact.layers import round_through
-from aecodec.families.aec1.config import rate_distortion_lambda, scale_of_index
-from aecodec.families.aec1.hiding import Passes, count_hidden, sign_groups
-from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.rounding import Encoder, quantise_pass, shifts
-from aecodec.families.aec1.search import MIXTURE, search
+from aecodec.families.hyperprior.layers import Network
+from aecodec.families.hyperprior.constants import rate_distortion_lambda, scale_of_index
+from aecodec.families.hyperprior.hiding import Passes, count_hidden, sign_groups
+from aecodec.families.hyperprior.rounding import Encoder, quantise_pass, shifts
+from aecodec.families.hyperprior.search import MIXTURE, search
 from aecodec.families.layouts import pixels_of_squares, regroup
 from aecodec.families.trainable import Measures
 from aecodec.perceptual import distortion
@@ -39,7 +39,7 @@ def laplace_bits(residual: Tensor, scale: Tensor) -> Tensor:
 
 
 def measure(
-    model: Aec1,
+    model: Network,
     x: Tensor,
     position: Tensor,
     *,
@@ -126,6 +126,6 @@ def measure(
     return Measures(bits / (64 * x.shape[2] * x.shape[3]), mse, lost, x_hat, elements)
 
 
-def loss_per_patch(model: Aec1, measures: Measures, position: Tensor) -> Tensor:
+def loss_per_patch(model: Network, measures: Measures, position: Tensor) -> Tensor:
     """(bpp + distortion) / sqrt(lambda), (B,): no rate dominates."""
     return (measures.bpp + measures.lost) * rate_distortion_lambda(model.config, position).rsqrt()

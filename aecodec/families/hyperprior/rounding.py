@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aecodec.coding.tables import ESCAPE_TOP
-from aecodec.families.aec1.config import STRIDE, LambdaRange, rate_distortion_lambda, scale_of_index
-from aecodec.families.aec1.hiding import Passes, Places, hide
-from aecodec.families.aec1.network import Aec1
+from aecodec.families.hyperprior.layers import Network
+from aecodec.families.hyperprior.constants import STRIDE, LambdaRange, rate_distortion_lambda, scale_of_index
+from aecodec.families.hyperprior.hiding import Passes, Places, hide
 from aecodec.families.layouts import pixels_of_squares
 
 LIFTED = 0.6  # position above which `Encoder.lift` counts
@@ -126,7 +126,7 @@ def quantise_pass(residual: Tensor, shift: Tensor, groups: Sequence[Places]) -> 
 
 
 def round_latents(
-    network: Aec1, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes]
+    network: Network, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes]
 ) -> tuple[Tensor, Tensor]:
     """All passes: symbols and the latents that they decode to, (B, M, h, w) float32. y: latents in steps; the rest as
     `ExactScaleModel` returns it and `quantise` takes it. groups: of signs to be hidden, see `hiding`."""

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from aecodec.coding.tables import ESCAPE_TOP, TABLES, Indices
-from aecodec.families.aec1.network import first_pass_mask
+from aecodec.families.hyperprior.layers import first_pass_mask
 
 # Chosen on held-out training crops (docs/adr/0010-hidden-signs.md). A symbol of scale index i counts
 # min(max(i - 4, 0), 26), and one sign is hidden for every 78.
