@@ -1,7 +1,7 @@
 """What a picture is like, in a record of fixed size: made of its latents, for searching among many pictures.
 
 A description needs no pixels: hyper latents, symbols and the features between them tell colours, texture and how
-unusual a picture is. Values are kept in a byte each, companded, because distances between pictures are all that they are for.
+unusual a picture is. Values are kept in a byte each, companded: they are for distances between pictures, no more.
 """
 
 from __future__ import annotations

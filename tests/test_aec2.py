@@ -18,11 +18,12 @@ from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.decoder import ExactDecoder
 from aecodec.families.aec2.integers import LATENT_STEPS, PIXEL_STEPS, export, restore
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.weights import metadata_of, tensors_of
+from aecodec.families.aec2.weights import tensors_of
 from aecodec.families.hyperprior.constants import scale_of_index
 from aecodec.families.hyperprior.fitting import fit_tables
 from aecodec.families.hyperprior.klt import start_from_klt
 from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.models import write_weights
 from aecodec.training.data import block_covariance
 

@@ -23,9 +23,10 @@ from aecodec.families.aec1.training import fit_tables
 from aecodec.families.aec1.weights import Parts, trainable
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import ACTIVATION_MAX, SIGNED_MAX, Aec2
-from aecodec.families.aec2.weights import metadata_of, tensors_of
+from aecodec.families.aec2.weights import tensors_of
 from aecodec.families.hyperprior.objective import measure
 from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.families.layouts import from_pixels, network_input
 from aecodec.models import locate, read_weights, write_weights
 from aecodec.training.sources import Pictures

@@ -13,10 +13,11 @@ from conftest import smooth_covariance
 from aecodec.codec import Codec
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.weights import metadata_of, tensors_of
+from aecodec.families.aec2.weights import tensors_of
 from aecodec.families.hyperprior.fitting import fit_tables
 from aecodec.families.hyperprior.klt import start_from_klt
 from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.models import write_weights
 
 PACKAGE = Path(__file__).parent / "package"  # what would be installed: a module, and its announcement

@@ -13,10 +13,11 @@ from aecodec.exact import selftest
 from aecodec.exact.layers import ACTIVATION_TOP, integer_conv2d, powers_of_two
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.weights import metadata_of, tensors_of
+from aecodec.families.aec2.weights import tensors_of
 from aecodec.families.hyperprior.fitting import fit_tables
 from aecodec.families.hyperprior.klt import start_from_klt
 from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.models import write_weights
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")]

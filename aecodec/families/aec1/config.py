@@ -1,4 +1,4 @@
-"""What decides the shapes of the network, and the constants of its format."""
+"""What decides the shapes of the network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from aecodec.families.hyperprior.constants import BLOCKS, CHANNELS, STRIDE
 from aecodec.families.schema import check_integers, check_lambdas
 
 RANGES = {

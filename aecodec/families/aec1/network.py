@@ -1,4 +1,4 @@
-"""The network: analysis, gains, hyperprior, two-pass means, synthesis; read in the order in which data flows.
+"""The network "aec1": its synthesis, and the whole. Its other parts are in `families.hyperprior.layers`.
 
 Shapes are (batch, channels, height, width); M = latent channels. `quality` is what people see (1..100); `position`
 is the same thing as the networks see it, 0..1 along the learned rows of gains and biases.
@@ -14,6 +14,7 @@ from aecodec.exact.layers import interpolate_rows
 from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.convolutions import dtype_of, rectified
 from aecodec.families.hyperprior.constants import BLOCK, STRIDE
+from aecodec.families.hyperprior.layers import Analysis, EntropyModel, Network, ResidualBlock, prepare_layers
 from aecodec.families.hyperprior.scale_model import ScaleModel
 from aecodec.families.layouts import blocks_of_pixels, cut, shuffle
 from aecodec.tiling import Box
@@ -120,7 +121,7 @@ class Synthesis(nn.Module):
         return cut(pixels, wanted.within(filtered), STRIDE // 2)
 
 
-class Aec1(nn.Module):
+class Aec1(Network):
     """The whole network. `codec` runs its parts one by one; training runs `forward`."""
 
     def __init__(self, config: ModelConfig):

@@ -3,9 +3,6 @@ frequency tables; its sizes and what the encoder decides by as JSON in the metad
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy.typing as npt
@@ -16,13 +13,11 @@ from aecodec.errors import ModelError
 from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.base import Weights
-from aecodec.families.hyperprior.rounding import Encoder
 from aecodec.families.hyperprior.scale_model import ExactScaleModel
-from aecodec.families.hyperprior.search import OBJECTIVES
-from aecodec.families.schema import FLOATS, Expected, check_range, check_tensors, expected_tables
+from aecodec.families.hyperprior.weights import TABLES, arrays, read_metadata, split, tables_in
+from aecodec.families.schema import FLOATS, Expected, check_tensors, expected_tables
 
-SHIFT_MAX = 24  # of an exact layer: beyond it every sum is 0
-EXACT, TABLES = "exact.", "tables."  # prefixes of names of tensors; the others belong to the float network
+EXACT = "exact."  # prefix of names of tensors of the scale model; the others are of the float network
 
 
 class Parts:
@@ -30,26 +25,10 @@ class Parts:
     their names. Raises ModelError if the metadata are not those of an aec1."""
 
     def __init__(self, weights: Weights):
-        try:
-            self.config = ModelConfig.of(json.loads(weights.metadata["config"]))
-            encoder = weights.metadata.get("encoder")
-            self.encoder = Encoder() if encoder is None else Encoder.of(json.loads(encoder))
-            OBJECTIVES[self.encoder.objective]
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise ModelError(f"not the metadata of an aec1 model ({error!r})") from error
+        self.config, self.encoder = read_metadata(weights, "aec1", ModelConfig.of)
         check_tensors(weights.tensors, _expected(self.config, weights))
-        self.exact: dict[str, Tensor] = {}
-        self.tables: dict[str, npt.NDArray[Any]] = {}
-        self.floats: dict[str, Tensor] = {}  # float32
-        for name, tensor in weights.tensors.items():
-            if name.endswith(".shift"):
-                check_range(name, tensor, 0, SHIFT_MAX)
-            if name.startswith(EXACT):
-                self.exact[name.removeprefix(EXACT)] = torch.tensor(tensor)
-            elif name.startswith(TABLES):
-                self.tables[name.removeprefix(TABLES)] = tensor
-            else:
-                self.floats[name] = torch.tensor(tensor).float()
+        (self.exact,), self.floats = split(weights, [EXACT])
+        self.tables = tables_in(weights)
 
 
 def _expected(config: ModelConfig, weights: Weights) -> Expected:
@@ -70,18 +49,11 @@ def tensors_of(network: Aec1, frequencies: Tensor, reach: Tensor) -> dict[str, n
     Raises ModelError if the scale model cannot be exported exactly.
     """
     tensors = {EXACT + name: tensor for name, tensor in network.scale_model.export().items()}
-    tensors |= {TABLES + "frequencies": frequencies, TABLES + "reach": reach}
     for name, tensor in network.state_dict().items():
         if not name.startswith("scale_model."):
             # Half precision costs under 0.01 dB; gains are few and are kept whole.
             tensors[name] = tensor.half() if tensor.ndim == 4 else tensor
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
-
-
-def metadata_of(config: ModelConfig, encoder: Encoder, provenance: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The metadata of a weights file. provenance: what the file says of its training."""
-    own = {"config": config.values(), "encoder": asdict(encoder)}
-    return {**{name: json.dumps(values, sort_keys=True) for name, values in own.items()}, **(provenance or {})}
+    return arrays(tensors, frequencies, reach)
 
 
 def trainable(weights: Weights) -> Aec1:

@@ -10,18 +10,15 @@ blocks, which is never rectified itself, -SIGNED_MAX..SIGNED_MAX.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, WEIGHT_TOP, interpolate_rows
-from aecodec.families.aec1 import network as aec1
 from aecodec.families.aec2.config import ModelConfig
+from aecodec.families.convolutions import dtype_of
 from aecodec.families.hyperprior.constants import BLOCK
-from aecodec.families.hyperprior.layers import Analysis, asinh
+from aecodec.families.hyperprior.layers import Analysis, EntropyModel, Network, asinh, prepare_layers
 from aecodec.families.hyperprior.scale_model import ScaleModel
 from aecodec.families.layouts import blocks_of_pixels, shuffle
 
@@ -113,8 +110,8 @@ class ResidualBlock(Pair):
         return x + super().forward(x)
 
 
-class EntropyModel(aec1.EntropyModel):
-    """That of aec1 with means that can be computed in integers."""
+class IntegerEntropyModel(EntropyModel):
+    """The usual one with means that can be computed in integers."""
 
     quantised = False  # whether what the context sees is rounded, as in the exact form
 
@@ -164,7 +161,7 @@ class Filter(nn.Module):
             x = self.first(pixels)  # float32: beside what is to be removed from them pixels are large
         gain = interpolate_rows(self.log_first_gain, position).exp()[:, :, None, None]
         bias = interpolate_rows(self.first_bias, position)[:, :, None, None]
-        x = self.rectifier(torch.addcmul(bias, x, gain))
+        x = self.rectifier(torch.addcmul(bias, x, gain)).to(dtype_of(self.last))
         for layer in self.layers:
             x = self.rectifier(layer(x))
         changes: Tensor = self.last(x)
@@ -202,7 +199,8 @@ class Synthesis(nn.Module):
         def row(parameter: Tensor) -> Tensor:
             return interpolate_rows(parameter, position)[:, :, None, None]
 
-        dtype = torch.bfloat16 if torch.is_autocast_enabled(y_hat.device.type) else y_hat.dtype
+        # With autocast elementwise operations would be in float32, and take most of the time of a step.
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(y_hat.device.type) else dtype_of(self.first)
         x = torch.cat([y_hat * row(self.log_input_gain).exp(), features / ACTIVATION_STEPS], 1).to(dtype)
         x = self.blocks_16(self._rounded(self.first(x) + row(self.first_bias).to(dtype)))
         x = self._rounded(shuffle(self.up(self.seen(x)), 2) + row(self.up_bias).to(dtype))
@@ -216,7 +214,7 @@ class Synthesis(nn.Module):
         return round_to_steps(stream) if self.quantised else stream
 
 
-class Aec2(nn.Module):
+class Aec2(Network):
     """The whole network."""
 
     def __init__(self, config: ModelConfig):
@@ -226,7 +224,7 @@ class Aec2(nn.Module):
         self.log_encoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.log_decoder_gain = nn.Parameter(torch.zeros(config.rows, config.latent_channels))
         self.scale_model = ScaleModel(config)
-        self.entropy_model = EntropyModel(config)
+        self.entropy_model = IntegerEntropyModel(config)
         self.synthesis = Synthesis(config)
 
     def quantise(self, on: bool) -> None:
@@ -234,15 +232,14 @@ class Aec2(nn.Module):
         for part in (self.entropy_model, self.synthesis):
             for module in part.modules():
                 if hasattr(module, "quantised"):
-                    module.quantised = on  # type: ignore[assignment]
+                    module.quantised = on
 
-    def prepare_for_inference(self, precision: str) -> None:
-        """precision: "float32", "bfloat16", or "auto": bfloat16 where the device has instructions for it."""
-        self.requires_grad_(False).eval()
-        device = self.log_encoder_gain.device
-        native = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
-        self.inference_dtype = torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and native) else None
-
-    def reduced_precision(self) -> AbstractContextManager[Any]:
-        """Within it the convolutions of the encoder compute as `prepare_for_inference` decided."""
-        return torch.autocast(self.log_encoder_gain.device.type, self.inference_dtype, self.inference_dtype is not None)
+    def prepare_for_inference(self, dtype: torch.dtype) -> None:
+        """Moves the nonlinear paths of analysis and synthesis to a dtype; all else has to stay float32."""
+        synthesis = self.synthesis
+        parts: list[nn.Module] = [self.analysis.nonlinear, synthesis.first, synthesis.blocks_16, synthesis.up]
+        parts += [synthesis.enter, synthesis.blocks_8, synthesis.last]
+        parts += [synthesis.filter.layers, synthesis.filter.last]
+        for part in parts:
+            part.to(dtype)
+        prepare_layers(self)

@@ -8,22 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from aecodec.errors import ModelError
-from aecodec.families.aec1.training import (
-    FROZEN,
-    count_symbols,
-    encoder,
-    fit_tables,
-    groups,
-    measure,
-    position_of,
-    start,
-)
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.weights import Parts, metadata_of, tensors_of
+from aecodec.families.aec2.weights import Parts, tensors_of
 from aecodec.families.aec2.weights import network_of as network_of_parts
 from aecodec.families.base import Weights
 from aecodec.families.hyperprior import objective
+from aecodec.families.hyperprior.fitting import count_symbols, fit_tables
+from aecodec.families.hyperprior.klt import start_from_klt as start
+from aecodec.families.hyperprior.objective import measure
+from aecodec.families.hyperprior.training import FROZEN, encoder, groups, position_of
+from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.families.trainable import Measures
 
 __all__ = [

@@ -6,27 +6,21 @@ The float form of the decoder, which searches and training need, is restored fro
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from aecodec.errors import ModelError
-from aecodec.families.aec1.weights import SHIFT_MAX
 from aecodec.families.aec2 import integers
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
 from aecodec.families.base import Weights
-from aecodec.families.hyperprior.rounding import Encoder
 from aecodec.families.hyperprior.scale_model import ExactScaleModel
-from aecodec.families.hyperprior.search import OBJECTIVES
-from aecodec.families.schema import FLOATS, Expected, check_range, check_tensors, expected_tables
+from aecodec.families.hyperprior.weights import TABLES, arrays, read_metadata, split, tables_in
+from aecodec.families.schema import FLOATS, Expected, check_tensors, expected_tables
 
-SCALES, DECODER, TABLES = "scales.", "decoder.", "tables."  # prefixes of names of tensors; the others are the encoder's
+SCALES, DECODER = "scales.", "decoder."  # prefixes of names of tensors; the others are the encoder's
 ENCODER = ("analysis.", "entropy_model.hyper_analysis.", "log_encoder_gain")
 
 
@@ -35,28 +29,10 @@ class Parts:
     their names. Raises ModelError if the metadata are not those of an aec2."""
 
     def __init__(self, weights: Weights):
-        try:
-            self.config = ModelConfig.of(json.loads(weights.metadata["config"]))
-            self.encoder = Encoder.of(json.loads(weights.metadata["encoder"]))
-            OBJECTIVES[self.encoder.objective]
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise ModelError(f"not the metadata of an aec2 model ({error!r})") from error
+        self.config, self.encoder = read_metadata(weights, "aec2", ModelConfig.of)
         check_tensors(weights.tensors, _expected(self.config, weights))
-        self.scales: dict[str, Tensor] = {}
-        self.decoder: dict[str, Tensor] = {}
-        self.tables: dict[str, npt.NDArray[Any]] = {}
-        self.floats: dict[str, Tensor] = {}  # float32
-        for name, tensor in weights.tensors.items():
-            if name.endswith(".shift"):
-                check_range(name, tensor, 0, SHIFT_MAX)
-            if name.startswith(SCALES):
-                self.scales[name.removeprefix(SCALES)] = torch.tensor(tensor)
-            elif name.startswith(DECODER):
-                self.decoder[name.removeprefix(DECODER)] = torch.tensor(tensor)
-            elif name.startswith(TABLES):
-                self.tables[name.removeprefix(TABLES)] = tensor
-            else:
-                self.floats[name] = torch.tensor(tensor).float()
+        (self.scales, self.decoder), self.floats = split(weights, [SCALES, DECODER])
+        self.tables = tables_in(weights)
 
 
 def _expected(config: ModelConfig, weights: Weights) -> Expected:
@@ -79,17 +55,10 @@ def tensors_of(network: Aec2, frequencies: Tensor, reach: Tensor) -> dict[str, n
     """
     tensors = {SCALES + name: tensor for name, tensor in network.scale_model.export().items()}
     tensors |= {DECODER + name: tensor for name, tensor in integers.export(network).items()}
-    tensors |= {TABLES + "frequencies": frequencies, TABLES + "reach": reach}
     for name, tensor in network.state_dict().items():
         if name.startswith(ENCODER):
             tensors[name] = tensor.half() if tensor.ndim == 4 else tensor
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
-
-
-def metadata_of(config: ModelConfig, encoder: Encoder, provenance: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The metadata of a weights file. provenance: what the file says of its training."""
-    own = {"config": config.values(), "encoder": asdict(encoder)}
-    return {**{name: json.dumps(values, sort_keys=True) for name, values in own.items()}, **(provenance or {})}
+    return arrays(tensors, frequencies, reach)
 
 
 def network_of(parts: Parts) -> Aec2:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from aecodec.coding.ans import FREQUENCY_TOTAL
-from aecodec.families.aec1.family import Aec1Family
 from aecodec.families.hyperprior.constants import SCALE_COUNT, scale_of_index
+from aecodec.families.hyperprior.family import HyperpriorFamily
 from aecodec.tiling import Box
 
 Histograms = npt.NDArray[np.int64]
@@ -68,7 +68,7 @@ def fit_tables(histograms: Sequence[Histograms] | None) -> tuple[Tensor, Tensor]
     return torch.from_numpy(np.concatenate(tables)), torch.tensor(reaches, dtype=torch.int32)
 
 
-def count_symbols(family: Aec1Family, tiles: Tensor) -> list[Histograms]:
+def count_symbols(family: HyperpriorFamily, tiles: Tensor) -> list[Histograms]:
     """Histograms of the symbols of every scale index, over all qualities. tiles: (N, 3, T, T) uint8, T at least 256."""
     reach = [(len(prior) - 2) // 2 for prior in PRIORS]
     histograms = [np.zeros(len(prior), np.int64) for prior in PRIORS]

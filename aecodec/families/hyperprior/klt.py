@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from aecodec.families.hyperprior.constants import SCALE_COUNT, SCALE_MIN, SCALES_PER_OCTAVE, rate_distortion_lambda
+from aecodec.families.hyperprior.layers import Network
 
 
 @torch.no_grad()
@@ -48,6 +47,6 @@ def start_from_klt(network: Network, covariance: Tensor) -> None:
         network.entropy_model.first_mean[-1],
         network.entropy_model.second_mean[-1],
     ):
-        nn.init.zeros_(layer.bias)
-        layer.weight.mul_(0.1)
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        layer.weight.mul_(0.1)  # type: ignore[operator]
     network.synthesis.filter.start()

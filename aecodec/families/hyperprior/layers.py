@@ -174,9 +174,9 @@ def first_pass_mask(latents: Tensor) -> Tensor:
 class Network(nn.Module):
     """What a whole network of this kind has.
 
-    config: its sizes and range of lambda. log_encoder_gain, log_decoder_gain: of latents, rows (R, M). synthesis: latents
-    in steps, the same after the decoder's gain, features and position to squares of pixels; its `linear` is the part that
-    is linear.
+    config: its sizes and range of lambda. log_encoder_gain, log_decoder_gain: of latents, rows (R, M). synthesis:
+    latents in steps, the same after the decoder's gain, features and position to squares of pixels; its `linear` is the
+    part that is linear.
     """
 
     config: Any

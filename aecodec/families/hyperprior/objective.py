@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from aecodec.exact.layers import round_through
-from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.constants import rate_distortion_lambda, scale_of_index
 from aecodec.families.hyperprior.hiding import Passes, count_hidden, sign_groups
+from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.rounding import Encoder, quantise_pass, shifts
 from aecodec.families.hyperprior.search import MIXTURE, search
 from aecodec.families.layouts import pixels_of_squares, regroup

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aecodec.coding.tables import ESCAPE_TOP
-from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.constants import STRIDE, LambdaRange, rate_distortion_lambda, scale_of_index
 from aecodec.families.hyperprior.hiding import Passes, Places, hide
+from aecodec.families.hyperprior.layers import Network
 from aecodec.families.layouts import pixels_of_squares
 
 LIFTED = 0.6  # position above which `Encoder.lift` counts

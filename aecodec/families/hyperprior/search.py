@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.hiding import Passes
+from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.rounding import Encoder, masks, round_latents, shifts
 from aecodec.families.layouts import latents_of_pixels, pixels_of_squares
 from aecodec.perceptual import Mixture, distortion
