@@ -50,7 +50,7 @@ PICTURE_SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True)
-class Job:
+class Conversion:
     """One input and its output; either may be STANDARD. `problem` says why it cannot be done, if it cannot."""
 
     source: Path
@@ -65,8 +65,8 @@ def plan(
     found_in_folders: Iterable[str],
     recursive: bool,
     force: bool,
-) -> list[Job]:
-    """One job for each input file, in order.
+) -> list[Conversion]:
+    """One conversion for each input file, in order.
 
     output: a file, or a folder if it is one, ends in a slash, or there are several inputs; None puts each result
     beside its input, with `suffix` instead of the input's own. Folders among the inputs are searched, if `recursive`,
@@ -74,16 +74,16 @@ def plan(
     """
     wanted = frozenset(found_in_folders)
     sources: list[tuple[Path, Path]] = []  # file, its name below an output folder
-    problems: list[Job] = []
+    problems: list[Conversion] = []
     for path in inputs:
         if path != STANDARD and path.is_dir():
             if not recursive:
-                problems.append(Job(path, path, "is a folder; use -r to go through it"))
+                problems.append(Conversion(path, path, "is a folder; use -r to go through it"))
                 continue
             found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file())
             sources += [(p, p.relative_to(path)) for p in found]
             if not found:
-                problems.append(Job(path, path, "no files to work on in this folder"))
+                problems.append(Conversion(path, path, "no files to work on in this folder"))
         else:
             sources.append((path, Path(path.name)))
 
@@ -94,7 +94,7 @@ def plan(
         if folder.exists() and not folder.is_dir():
             raise AecodecError(f"{folder}: is a file, but several results need a folder")
 
-    jobs: list[Job] = []
+    conversions: list[Conversion] = []
     taken: set[Path] = set()
     for source, name in sources:
         if output == "-" or (output is None and source == STANDARD):
@@ -116,8 +116,8 @@ def plan(
             taken.add(target.resolve())
         elif len(sources) > 1:
             problem = "several results cannot go to standard output"
-        jobs.append(Job(source, target, problem))
-    return problems + jobs
+        conversions.append(Conversion(source, target, problem))
+    return problems + conversions
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path | None = None) -> int:

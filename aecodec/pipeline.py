@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from aecodec.tiling import Size
 
-BATCH_PIXELS = 2**20  # tiles that go through the network together have at most so many pixels
+BATCH_OF_TILES = 2**20  # tiles that go through the network together have at most so many pixels
 WORKERS = 2  # parts of pictures that are done at the same time: the network works on one, the coder on another
 MAX_IMBALANCE = 1.1  # the longest of the workers' times over their mean; with more, working one by one is faster
 OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a")  # in messages of torch, C++ and oneDNN
@@ -43,7 +43,7 @@ def batches(
         groups.setdefault(kind(item), []).append(item)
     jobs = []
     for (_, (height, width)), group in groups.items():
-        count = max(1, BATCH_PIXELS // (height * width))
+        count = max(1, BATCH_OF_TILES // (height * width))
         for start in range(0, len(group), count):
             batch = group[start : start + count]
             jobs.append(Job(len(batch) * height * width, partial(run, batch)))

@@ -256,7 +256,7 @@ def test_an_interruption_loses_at_most_the_pictures_in_work(
     source: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The batch in the codec is lost, what was compressed before is not compressed again."""
-    monkeypatch.setattr("aecodec.archive.flow.BATCH_FILES", 1)
+    monkeypatch.setattr("aecodec.archive.flow.BATCH_OF_FILES", 1)
     for number in range(10):
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((64, 64)).save(source / f"q{number}.png")

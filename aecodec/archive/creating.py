@@ -89,7 +89,7 @@ def create(
         raise AecodecError(f"engine {engine!r}; expected local or ray")
     naming = Naming(prefix, by_date)
     source_folder = storage.folder(source)
-    folder, single = storage.locate(destination)
+    folder, single = storage.resolve(destination)
     _check_apart(source_folder, folder, destination)
     entries = source_folder.entries()
     if not entries:

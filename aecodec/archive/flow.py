@@ -17,8 +17,8 @@ from aecodec.errors import AecodecError
 PRESENT = "present"  # counted in reports: the archive held it already
 WORST = 5  # pictures that are named
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
-BATCH_PIXELS = 2**24  # pictures that are handed to the codec together have about so many pixels
-BATCH_FILES = 256
+BATCH_OF_PICTURES = 2**24  # pictures that are handed to the codec together have about so many pixels
+BATCH_OF_FILES = 256
 READ_AHEAD = 2**26  # bytes of files that are read and wait
 DECODE_AHEAD = 2**28  # bytes of decoded pictures that wait, before the network and after it
 FILE_COST = 2**14  # bytes that every file counts at least, so that small ones do not wait by the thousand
@@ -109,7 +109,7 @@ def batches(items: Iterable[T], size_of: Callable[[T], tuple[int, int]]) -> Iter
     for item in items:
         batch.append(item)
         pixels += math.prod(size_of(item))
-        if pixels >= BATCH_PIXELS or len(batch) == BATCH_FILES:
+        if pixels >= BATCH_OF_PICTURES or len(batch) == BATCH_OF_FILES:
             yield batch
             batch, pixels = [], 0
     if batch:

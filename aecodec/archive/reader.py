@@ -113,7 +113,7 @@ class Archive(Mapping[str, Item]):
     def __init__(
         self, path: str | Path, device: str = "auto", model: str | Path | None = None, *, salvage: bool = False
     ):
-        self.folder, single = storage.locate(path)
+        self.folder, single = storage.resolve(path)
         self.shards = self.folder.zips() if single is None else [single]
         self._codec_options = (device, model)
         self.settings: list[dict[str, Any]] = []

@@ -53,7 +53,7 @@ def redo(
     quality = DEFAULT_QUALITY if quality is None and bpp is None and psnr is None else quality
     options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort, tune=tune)
     settings = settings_of(options, min_saving, jpeg, "keep", device, model, workers)
-    folder, single = storage.locate(archive)
+    folder, single = storage.resolve(archive)
     report = Report()
     with folder.lock(single):
         opened = Archive(archive)

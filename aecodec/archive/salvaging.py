@@ -198,7 +198,7 @@ def repair(archive: str | Path) -> Report:
     report, as are shards that are missing; counts are those of the files that are in mended shards.
     Raises AecodecError if there is no archive, another run writes to it, or a shard cannot be written.
     """
-    folder, single = storage.locate(archive)
+    folder, single = storage.resolve(archive)
     report = Report()
     with folder.lock(single):
         names = folder.zips() if single is None else [single]

@@ -9,7 +9,7 @@ from aecodec.archive.entry import Entry
 from aecodec.archive.local import Draft, LocalFolder
 from aecodec.archive.remote import RemoteFolder
 
-__all__ = ["Draft", "Entry", "Folder", "LocalFolder", "Readable", "RemoteFolder", "folder", "locate"]
+__all__ = ["Draft", "Entry", "Folder", "LocalFolder", "Readable", "RemoteFolder", "folder", "resolve"]
 
 Folder = LocalFolder | RemoteFolder
 
@@ -28,7 +28,7 @@ def folder(path: str | Path) -> Folder:
     return RemoteFolder(str(path)) if "://" in str(path) else LocalFolder(Path(path).absolute())
 
 
-def locate(path: str | Path) -> tuple[Folder, str | None]:
+def resolve(path: str | Path) -> tuple[Folder, str | None]:
     """(folder of the shards, name of the only shard or None) of an archive; neither need exist."""
     text = str(path).rstrip("/")
     if not text.endswith(".zip"):

@@ -20,7 +20,7 @@ from aecodec.cli import output, process
 from aecodec.cli.options import DEVICE, MODEL, THREADS, Region, encode_options, examples, take_options, together
 from aecodec.errors import AecodecError, FormatError, PictureWarning
 from aecodec.facts import model_name
-from aecodec.files import PICTURE_SUFFIXES, STANDARD, Job
+from aecodec.files import PICTURE_SUFFIXES, STANDARD, Conversion
 from aecodec.progress import Progress
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def compress(photos: Sequence[Path], strip: str | None, only_if_smaller: bool, *
     wanted = take_options(options)
     _refuse_other_suffix(photos, options["target"])
 
-    def one(load: Callable[[], Codec], job: Job) -> dict[str, Any]:
+    def one(load: Callable[[], Codec], job: Conversion) -> dict[str, Any]:
         source = io.BytesIO(sys.stdin.buffer.read()) if job.source == STANDARD else job.source
         before = source.getbuffer().nbytes if isinstance(source, io.BytesIO) else source.stat().st_size
         loaded = picture.load(source, options["pixel_limit"])
@@ -127,7 +127,7 @@ def decompress(
     """Decompress .aec files; the suffix of the output decides its format, PNG by default."""
     from aecodec import native, picture
 
-    def one(load: Callable[[], Codec], job: Job) -> dict[str, Any]:
+    def one(load: Callable[[], Codec], job: Conversion) -> dict[str, Any]:
         data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
         suffix = ".png" if job.target == STANDARD else job.target.suffix
         picture.format_of(suffix)  # before the work, not after it
@@ -169,7 +169,7 @@ def _run(
     inputs: Sequence[Path],
     suffix: str,
     found_in_folders: Sequence[str] | frozenset[str],
-    one: Callable[[Callable[[], Codec], Job], dict[str, Any]],
+    one: Callable[[Callable[[], Codec], Conversion], dict[str, Any]],
     *,
     target: str | None,
     recursive: bool,
@@ -266,7 +266,7 @@ class _Totals:
         return f"{output.count(self.files, 'picture')}, {output.amounts(self.before, self.after)}, {seconds:.1f} s"
 
 
-def _line(job: Job, facts: dict[str, Any], seconds: float) -> str:
+def _line(job: Conversion, facts: dict[str, Any], seconds: float) -> str:
     """What became of one picture."""
     if not facts.get("written", True):
         sizes = f"{output.size(facts['bytes_in'])}; {job.target.name} would be {output.size(facts['bytes_out'])}"
@@ -277,7 +277,7 @@ def _line(job: Job, facts: dict[str, Any], seconds: float) -> str:
     )
 
 
-def _write(job: Job, write: Callable[[Any], object]) -> int:
+def _write(job: Conversion, write: Callable[[Any], object]) -> int:
     """Writes a result whole or not at all, with the time of its source. Returns its size in bytes."""
     if job.target == STANDARD:
         buffer = io.BytesIO()
