@@ -168,7 +168,7 @@ def test_an_archive_that_lost_any_shard_is_made_the_same_again(
 ) -> None:
     archive.create(collection, tmp_path / "arc", **options)
     whole = contents(tmp_path / "arc")
-    names = sorted(whole)
+    names = sorted(name for name in whole if not name.endswith(".npz"))  # which `describe` makes again
     for lost in [names[:1], names[1:2], names[-1:], names[::2], names]:
         for name in lost:
             (tmp_path / "arc" / name).unlink()
@@ -531,7 +531,7 @@ def test_remote_folders(collection: Path, tmp_path: Path, options: dict[str, Any
     report = archive.create("memory://photos", "memory://arc", **options)
     assert report.problems == []
     assert archive.create("memory://photos", "memory://arc", **options).counts["present"] == report.counts.total()
-    assert all(path.endswith((".zip", "SHA256SUMS")) for path in memory.ls("/arc", detail=False))
+    assert all(path.endswith((".zip", "SHA256SUMS", ".descriptions.npz")) for path in memory.ls("/arc", detail=False))
     with aecodec.open_archive("memory://arc", "cpu", small_weights) as opened:
         assert set(opened) == set(contents(collection))
         assert opened["beach.png"].image().size == (144, 96)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aecodec.archive.creating import append, create
     from aecodec.archive.dataset import ArchiveDataset
+    from aecodec.archive.descriptions import describe
     from aecodec.archive.extracting import extract
     from aecodec.archive.finding import Wanted, find
     from aecodec.archive.flow import Report
@@ -26,6 +27,7 @@ __all__ = [
     "Wanted",
     "append",
     "create",
+    "describe",
     "extract",
     "find",
     "redo",
@@ -41,6 +43,7 @@ _ROOMS = {
     "Wanted": "finding",
     "append": "creating",
     "create": "creating",
+    "describe": "descriptions",
     "extract": "extracting",
     "find": "finding",
     "redo": "redoing",

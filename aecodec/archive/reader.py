@@ -101,11 +101,11 @@ class Archive(Mapping[str, Item]):
 
     A shard that cannot be read does not close the others: an ArchiveWarning tells of it, and of missing ones.
 
-    Attributes: shards (their names), index (SHA-256 of each by SHA256SUMS, None without it), damaged_index (what is
-    wrong with that), first_format (shards of that), settings (of each shard that was read), missing (records of sources
-    that were skipped or failed), lost (what is wrong with files that are there no more), dangling (records of those
-    that are duplicates), damaged (shard, reason), absent (names of shards that should be there), notes (phrases for
-    what is odd about the archive, though no file suffers from it).
+    Attributes: shards (their names), single (the name of the only one, if that is the path), index (SHA-256 of each by
+    SHA256SUMS, None without it), damaged_index (what is wrong with that), first_format (shards of that), settings (of
+    each shard that was read), missing (records of sources that were skipped or failed), lost (what is wrong with files
+    that are there no more), dangling (records of those that are duplicates), damaged (shard, reason), absent (names of
+    shards that should be there), notes (phrases for what is odd about the archive, though no file suffers from it).
 
     Raises AecodecError if there are no shards, FormatError if none can be read.
     """
@@ -114,6 +114,7 @@ class Archive(Mapping[str, Item]):
         self, path: str | Path, device: str = "auto", model: str | Path | None = None, *, salvage: bool = False
     ):
         self.folder, single = storage.resolve(path)
+        self.single = single
         self.shards = self.folder.zips() if single is None else [single]
         self._codec_options = (device, model)
         self.settings: list[dict[str, Any]] = []

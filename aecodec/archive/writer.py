@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from aecodec.archive import manifest, storage
+from aecodec.archive import descriptions, manifest, storage
 from aecodec.archive.fidelity import psnr, signature
 from aecodec.archive.flow import DECODE_AHEAD, READ_AHEAD, Report, ahead, batches, reason_of, through_codec
 from aecodec.archive.manifest import (
@@ -131,6 +131,7 @@ def make_shard(
                 draft.discard()
                 return report, None, store.records
             digest = store.shard.finish(store.records)
+            descriptions.of_draft(codec, destination, shard.name, draft.file, store.records)
             draft.publish()
             return report, digest, store.records
     except OSError as error:

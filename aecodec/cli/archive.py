@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aecodec.archive.finding import Wanted, find, select
 from aecodec.archive.manifest import PICTURE, to_json
-from aecodec.archive.reader import Archive
-from aecodec.cli import output, process
-from aecodec.cli.archive_text import HEAD, created, extracted, line, speed, verified, words
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL, THREADS, encode_options, refuse_tune_beside_model, together
+from aecodec.cli import archive_serving, output
+from aecodec.cli.archive_running import CODEC, CONTINUES, opened_archive, run
+from aecodec.cli.archive_text import HEAD, created, extracted, line, verified, words
+from aecodec.cli.options import AS_JSON, encode_options, together
 from aecodec.cli.output import count, printable
-from aecodec.errors import AecodecError, ArchiveWarning
+from aecodec.errors import AecodecError
 from aecodec.options import parse_size
-from aecodec.progress import Progress
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
-
-CONTINUES = "what is finished stays, the same command continues"
-ONE_BY_ONE = 20  # lines of one kind; what is more is counted
 
 
 @click.group()
@@ -32,14 +26,6 @@ def archive() -> None:
     """Archive whole photo collections; SRC, DEST and ARCHIVE may be URLs as s3://bucket/folder."""
 
 
-CODEC = together(
-    DEVICE,
-    MODEL,
-    click.option("--workers", type=click.IntRange(1), help="Threads that read, decode and write files."),
-    THREADS,
-    click.option("--quiet", is_flag=True, help="Say nothing but problems."),
-    AS_JSON,
-)
 FIDELITY = together(
     click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100; 98 if nothing is asked for."),
     encode_options("bpp", "psnr"),
@@ -119,7 +105,7 @@ def _make(verb: str, source: str, destination: str, shard_size: float, **options
         )
         return report
 
-    _run(make, created, **options)
+    run(make, created, **options)
 
 
 @archive.command()
@@ -132,7 +118,7 @@ def redo(path: str, kept: bool, **options: Any) -> None:
 
     Shards in which something changes are written anew.
     """
-    _run(lambda library, progress, more: library.redo(path, progress=progress, **more), created, **options)
+    run(lambda library, progress, more: library.redo(path, progress=progress, **more), created, **options)
 
 
 LOOKED_FOR = together(
@@ -178,7 +164,7 @@ def find_(
 
 
 def _list(path: str, wanted: Wanted, as_json: bool) -> None:
-    records = output.or_fail(lambda: find(_opened(path), wanted), CONTINUES)
+    records = output.or_fail(lambda: find(opened_archive(path), wanted), CONTINUES)
     if as_json:
         click.echo(output.as_json([to_json(record) for record in records]))
     elif records:
@@ -195,7 +181,7 @@ def _list(path: str, wanted: Wanted, as_json: bool) -> None:
 @AS_JSON
 def info(path: str, as_json: bool) -> None:
     """Sum up what is in an archive."""
-    opened = output.or_fail(lambda: _opened(path), CONTINUES)
+    opened = output.or_fail(lambda: opened_archive(path), CONTINUES)
     records = [item.record for item in opened.values()]
     stored = [record for record in records if not record.same_as]
     pictures = [record for record in stored if record.kind == PICTURE]
@@ -245,7 +231,7 @@ def extract(path: str, pattern: str, target: str, device: str, model: str | None
     """
 
     def work(library: Any, progress: Any, more: dict[str, Any]) -> Report:
-        opened = _opened(path, device, model, salvage=more["salvage"])
+        opened = opened_archive(path, device, model, salvage=more["salvage"])
         if not options["quiet"]:
             from aecodec.archive.extracting import expected_bytes
 
@@ -255,7 +241,7 @@ def extract(path: str, pattern: str, target: str, device: str, model: str | None
         report: Report = library.extract(opened, target, pattern, progress=progress, **more)
         return report
 
-    _run(work, extracted, **options)
+    run(work, extracted, **options)
 
 
 @archive.command()
@@ -265,7 +251,7 @@ def extract(path: str, pattern: str, target: str, device: str, model: str | None
 @CODEC
 def verify(path: str, **options: Any) -> None:
     """Check every bit of an archive, and that nothing is missing."""
-    _run(lambda library, progress, more: library.verify(path, progress=progress, **more), verified, **options)
+    run(lambda library, progress, more: library.verify(path, progress=progress, **more), verified, **options)
 
 
 @archive.command()
@@ -273,58 +259,8 @@ def verify(path: str, **options: Any) -> None:
 @AS_JSON
 def repair(path: str, as_json: bool) -> None:
     """Write damaged shards anew with all that is whole in them; what they were before stays beside them."""
-    _run(lambda library, progress, more: library.repair(path), extracted, as_json=as_json)
+    run(lambda library, progress, more: library.repair(path), extracted, as_json=as_json)
 
 
-def _opened(path: str, *options: Any, **more: Any) -> Archive:
-    """An archive; what is wrong with it is said in a line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ArchiveWarning)
-        opened = Archive(path, *options, **more)
-    for warning in caught:
-        click.echo(printable(f"aecodec: {warning.message}"), err=True)
-    return opened
-
-
-def _run(
-    work: Callable[[Any, Any, dict[str, Any]], Report],
-    say: Callable[[Report], Iterable[str]],
-    as_json: bool,
-    quiet: bool = False,
-    threads: int | None = None,
-    **options: Any,
-) -> None:
-    """Does what a command is for, and says what was done. Exits with 1 if there were problems."""
-    refuse_tune_beside_model(options)
-    if "min_psnr" in options:
-        options["min_psnr"] = options["min_psnr"] or None
-        options["min_saving"] /= 100
-
-    def call() -> Report:
-        from aecodec import archive as library
-        from aecodec.pipeline import session
-
-        def progress(report: Report) -> None:
-            if not quiet and report.bytes_in < report.bytes_total:
-                bar.update(report.bytes_in, report.bytes_total, report.seconds, speed(report))
-
-        with session(threads), Progress() as bar:
-            return work(library, progress, options)
-
-    process.prepare_pillow()
-    report = output.or_fail(call, CONTINUES)
-    _several([f"aecodec: {name}: {reason}" for name, reason in report.problems], "problems")
-    if as_json:
-        click.echo(output.as_json(vars(report)))
-    elif not quiet:
-        for text in [*report.notes, *say(report)]:
-            click.echo(printable(text))
-    if report.problems:
-        raise SystemExit(1)
-
-
-def _several(lines: Sequence[str], what: str) -> None:
-    for text in lines[:ONE_BY_ONE]:
-        click.echo(printable(text), err=True)
-    if len(lines) > ONE_BY_ONE:
-        click.echo(f"... and {len(lines) - ONE_BY_ONE:,} more {what}; --json lists them all", err=True)
+for command in archive_serving.COMMANDS:
+    archive.add_command(command)

@@ -76,6 +76,7 @@ NOUNS = {  # of one, of several
     "link": ("link", "links"),
     "duplicate": ("duplicate", "duplicates"),
     "new": ("new file", "new files"),
+    "described": ("picture described", "pictures described"),
     "present": ("there already", "there already"),
 }
 
