@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aecodec import container, patches, tiling
 from aecodec.container import File, Header
 from aecodec.errors import AecodecError, FormatError
-from aecodec.families.base import Mosaic, State
+from aecodec.families.base import Mosaic, Rendering, State
 from aecodec.models import Model
 from aecodec.picture import Picture, Samples, alpha_of, depth_of, picture_of
 from aecodec.picture.padding import grey_of
@@ -81,11 +81,12 @@ class Canvas:
     Attributes: area, the wanted part; tiles, boxes of the padded picture; rows, what is wanted of each tile, by rows of
     tiles; depth, bits of the samples; states, of the tiles in flight by their number; key, equal for files whose tiles
     may share a pass through the network.
+    on_device: whether pixels stay on the device of a family that is `Rendering`, for `tensor` instead of `picture`.
 
     Raises AecodecError if the region is not inside the picture.
     """
 
-    def __init__(self, file: File, model: Model, region: Region | None):
+    def __init__(self, file: File, model: Model, region: Region | None, *, on_device: bool = False):
         self.file, self.family = file, model.family
         header = file.header
         self.area = area_of(header, region)
@@ -96,8 +97,12 @@ class Canvas:
         boxes = [box for tile in self.tiles if (box := tile.overlap(self.area))]
         self.rows = [[boxes[number] for number in row] for row in tiling.rows(boxes)]
         self.states: dict[int, State] = {}
-        shape = (*self.area.size, 3)[: 3 if header.channels > 2 else 2]
-        self._colour: Samples = np.empty(shape, np.uint8 if self.depth == 8 else np.uint16)
+        self.on_device = on_device
+        self._grey = header.channels < 3
+        shape = (*self.area.size, 3)
+        self._colour: Any = None  # on a device, of the kind of what is pasted
+        if not on_device:
+            self._colour = np.empty(shape[:2] if self._grey else shape, np.uint8 if self.depth == 8 else np.uint16)
 
     def advance(self, row: int) -> list[Task]:
         """Forgets the tiles that this row of `rows` and later ones do not need; returns those to decode for it."""
@@ -123,19 +128,29 @@ class Canvas:
 
     def paste(self, box: Box, pixels: Samples) -> None:
         """Takes the pixels of a box, (H, W, 3)."""
-        self._colour[box.within(self.area).slices] = grey_of(pixels) if self._colour.ndim == 2 else pixels
+        if self._colour is None:
+            self._colour = pixels.new_empty((*self.area.size, 3))  # type: ignore[attr-defined]
+        own = grey_of(pixels) if self._grey and not self.on_device else pixels
+        self._colour[box.within(self.area).slices] = own
 
     def picture(self) -> Picture:
         """The wanted part, when all is there. Raises FormatError if the alpha plane is missing or damaged."""
         alpha = alpha_of(self.file.header, self.file.chunks)
+        self._finish()
+        return picture_of(self._colour, None if alpha is None else alpha[self.area.slices], self.file.chunks)
+
+    def tensor(self) -> Any:
+        """The colours of the wanted part on the device, (H, W, 3) or (H, W), uint8, or int32 if it is deeper."""
+        if self._grey:
+            self._colour = self._colour.sum(2).add_(1).div_(3, rounding_mode="floor").to(self._colour.dtype)
+        self._finish()
+        return self._colour
+
+    def _finish(self) -> None:
+        """Puts in place what is not of the network: tiles that are lost, and blocks that are coded without loss."""
         for number in self.file.lost:
             if shared := self.tiles[number].overlap(self.area):
                 self._colour[shared.within(self.area).slices] = LOST << self.depth - 8
-        self._paste_patches()
-        return picture_of(self._colour, None if alpha is None else alpha[self.area.slices], self.file.chunks)
-
-    def _paste_patches(self) -> None:
-        """Puts the blocks that are coded without loss over what the network has made of them."""
         data = self.file.chunks.get(container.PATCHES)
         if data is None:
             return
@@ -145,7 +160,14 @@ class Canvas:
         for patch in patches.unpack(data, self.tiles, size):
             tile = self.tiles[patch.tile].overlap(Box.whole(size))
             assert tile is not None
-            patches.paste(self._colour, self.area, tile, patch)
+            shared = tile.overlap(self.area)
+            if shared is None:
+                continue
+            here = shared.within(self.area).slices
+            colour = self._colour[here].cpu().numpy() if self.on_device else self._colour[here]
+            patches.paste(colour, shared, tile, patch)
+            if self.on_device:
+                self._colour[here] = self._colour.new_tensor(colour)
 
     def _wanted(self, row: int) -> Box:
         return self.rows[row][0].joined(self.rows[row][-1])
@@ -168,13 +190,24 @@ class Canvas:
 
 
 def pictures(canvases: Sequence[Canvas]) -> list[Picture]:
-    """What is wanted of all files. Tiles go through in rows, so that only those of a few rows are ever held."""
+    """What is wanted of all files."""
+    _paint(canvases)
+    return [one.picture() for one in canvases]
+
+
+def tensors(canvases: Sequence[Canvas]) -> list[Any]:
+    """The same of colours on a device, see `Canvas.tensor`."""
+    _paint(canvases)
+    return [one.tensor() for one in canvases]
+
+
+def _paint(canvases: Sequence[Canvas]) -> None:
+    """Tiles go through in rows, so that only those of a few rows are ever held."""
     for row in range(max((len(one.rows) for one in canvases), default=0)):
         active = [one for one in canvases if row < len(one.rows)]
         in_parallel(batches(_decode, [task for one in active for task in one.advance(row)], lambda task: task.kind))
         for job in batches(_synthesise, [view for one in active for view in one.views(row)], lambda view: view.kind):
             job.run()  # workers would gain nothing and take more memory
-    return [one.picture() for one in canvases]
 
 
 def _decode(tasks: Sequence[Task]) -> None:
@@ -190,6 +223,10 @@ def _synthesise(views: Sequence[View]) -> None:
     """Makes the pixels of views of equal kind, and puts them where they belong."""
     canvas, _, window, inner = views[0]
     mosaics = [view.mosaic() for view in views]
-    pixels = canvas.family.synthesise(mosaics, inner.within(window), canvas.file.header.quality, canvas.depth)
+    family, make = canvas.family, canvas.family.synthesise
+    if canvas.on_device:
+        assert isinstance(family, Rendering)
+        make = family.render
+    pixels = make(mosaics, inner.within(window), canvas.file.header.quality, canvas.depth)
     for view, own in zip(views, pixels, strict=True):
         view.paste(own)

@@ -6,7 +6,7 @@ decoding   container -> family: states of tiles, pixels of windows -> canvas -> 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from aecodec.canvas import Canvas, Region
 from aecodec.container import DEFAULT_PIXEL_LIMIT, File, Header
 from aecodec.description import Description, describe
 from aecodec.errors import AecodecError
+from aecodec.families.base import Rendering
 from aecodec.many import Done, Errors, Many
 from aecodec.metrics import psnr
 from aecodec.models import Model
@@ -30,6 +31,7 @@ from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, in_parallel, session
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from typing_extensions import Unpack
 
     from aecodec.inputs import Encoded, Given
@@ -156,7 +158,7 @@ class Codec:
         """
         content = container.read(inputs.encoded(data), self.pixel_limit)
         with session(self.threads):
-            (picture,) = self._read([content], region)
+            (picture,) = self._read([content], [region])
             picture = turned_upright(picture) if upright else picture
             return picture.samples if as_array else to_image(picture)
 
@@ -176,6 +178,47 @@ class Codec:
             pixels: Callable[[File], int] = lambda file: file.header.width * file.header.height  # noqa: E731
             return Many(read, pixels, lambda _: None, work, errors, done).run(files)
 
+    def decode_tensor(
+        self,
+        files: Sequence[Encoded],
+        device: str | None = None,
+        *,
+        regions: Sequence[Region | None] | None = None,
+        floating: bool = False,
+        rgb: bool = False,
+    ) -> list[Tensor]:
+        """Pictures as tensors (C, H, W), all at once; on a GPU, pixels never leave it. See `decompress`.
+
+        device: where they shall be, as torch names it; None: where the codec is. regions: of each picture the part that
+        is wanted, None for all. floating: float32 in 0..1 instead of uint8, to which deeper samples are rounded.
+        rgb: always three channels; otherwise one if a picture is grey. Alpha, if any, is left out; colours and
+        orientation are as they are stored. Memory is that of channels_last: what needs the other asks `contiguous`.
+        """
+        from aecodec import tensors
+
+        contents = [container.read(inputs.encoded(file), self.pixel_limit) for file in files]
+        with session(self.threads):
+            found = self._tensors(contents, regions or [None] * len(files))
+            return [tensors.finished(*each, device or self.device, floating, rgb) for each in found]
+
+    def encode_tensor(
+        self, tensors: Iterable[Tensor], quality: float | None = None, **options: Unpack[EncodeArguments]
+    ) -> list[bytes]:
+        """.aec files of pictures (C, H, W), 1, 3 or 4 channels, uint8 or float in 0..1 (kept in 16 bits); a batch
+        (B, C, H, W) will do. See `compress_batch`. From a GPU they go over the host once, to which the bytes go anyway.
+        """
+        from aecodec.tensors import array
+
+        return self.compress_batch([array(tensor) for tensor in tensors], quality, **options)
+
+    def _tensors(self, files: Sequence[File], regions: Sequence[Region | None]) -> list[tuple[Any, int]]:
+        """Colours, (H, W, 3) or (H, W), as tensors or arrays, and bits of a sample."""
+        found = [self._model_of(file.header) for file in files]
+        if self.device == "cpu" or not all(isinstance(model.family, Rendering) for model in found):
+            return [(picture.colour, picture.depth) for picture in self._read(files, regions)]
+        wanted = [Canvas(*each, on_device=True) for each in zip(files, found, regions, strict=True)]
+        return [(tensor, one.depth) for one, tensor in zip(wanted, canvas.tensors(wanted), strict=True)]
+
     def salvage(
         self, data: Encoded, region: Region | None = None, *, upright: bool = False
     ) -> tuple[Image.Image, list[str]]:
@@ -186,7 +229,7 @@ class Codec:
         """
         with session(self.threads):
             file, damage = container.salvage(inputs.encoded(data), self.pixel_limit)
-            (picture,) = self._read([file], region)
+            (picture,) = self._read([file], [region])
             return to_image(turned_upright(picture) if upright else picture), damage
 
     def describe(self, given: Given | Encoded, quality: float | None = None) -> Description:
@@ -268,9 +311,10 @@ class Codec:
         files = zip(headers, pictures, payloads, strict=True)
         return [File(header, chunks_of(picture) | local, payload) for header, picture, payload in files]
 
-    def _read(self, files: Sequence[File], region: Region | None = None) -> list[Picture]:
+    def _read(self, files: Sequence[File], regions: Sequence[Region | None] | None = None) -> list[Picture]:
         """Pictures, or regions of them."""
-        return canvas.pictures([Canvas(file, self._model_of(file.header), region) for file in files])
+        wanted = zip(files, regions or [None] * len(files), strict=True)
+        return canvas.pictures([Canvas(file, self._model_of(file.header), region) for file, region in wanted])
 
     def _model_of(self, header: Header) -> Model:
         if header.model_id == self.model.id:

@@ -17,7 +17,7 @@ LAYERS = (
     ("archive", "benchmark", "plugins"),
     ("native",),
     ("codec",),
-    ("analysis", "canvas", "description", "facts", "many", "patching", "rate"),
+    ("analysis", "canvas", "description", "facts", "many", "patching", "rate", "tensors"),
     ("inputs", "models", "patches"),
     ("families",),
     ("exact", "options", "picture", "pipeline"),

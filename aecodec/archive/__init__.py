@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aecodec.archive.creating import append, create
-    from aecodec.archive.dataset import ArchiveDataset
+    from aecodec.archive.dataset import ArchiveDataset, ArchiveLoader
     from aecodec.archive.descriptions import describe
     from aecodec.archive.extracting import extract
     from aecodec.archive.finding import Wanted, find
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Archive",
     "ArchiveDataset",
+    "ArchiveLoader",
     "Item",
     "Record",
     "Report",
@@ -37,6 +38,7 @@ __all__ = [
 _ROOMS = {
     "Archive": "reader",
     "ArchiveDataset": "dataset",
+    "ArchiveLoader": "dataset",
     "Item": "reader",
     "Record": "manifest",
     "Report": "flow",

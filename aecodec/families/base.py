@@ -135,6 +135,15 @@ class Describing(Protocol):
         ...
 
 
+@runtime_checkable
+class Rendering(Protocol):
+    """What a family may have beside: pixels that stay on its device."""
+
+    def render(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Any:
+        """`synthesise` as a tensor: (B, *inside.size, 3) uint8, or int32 if depth is more than 8."""
+        ...
+
+
 class FamilyModule(Protocol):
     """What a family's module has to hold."""
 

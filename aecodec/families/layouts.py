@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -121,6 +122,12 @@ def from_pixels(pixels: Pixels) -> Tensor:
 def array(values: Tensor, dtype: torch.dtype) -> npt.NDArray[Any]:
     """Values as a contiguous array."""
     return values.to(dtype).cpu().contiguous().numpy()
+
+
+def on_host(levels: Tensor) -> Pixels:
+    """What `families.base.Rendering.render` returns, as `synthesise` does: uint8, or uint16 of int32."""
+    pixels = levels.cpu().numpy()
+    return pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels
 
 
 def gather(mosaic: Mosaic, stride: int) -> Tensor:

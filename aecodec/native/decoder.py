@@ -84,8 +84,8 @@ class Decoder(Codec):
     def __reduce__(self) -> tuple[object, ...]:
         return Decoder, (self._model_argument, self.pixel_limit, self.threads)
 
-    def _read(self, files: Sequence[File], region: Region | None = None) -> list[Picture]:
-        return [self._picture(file, region) for file in files]
+    def _read(self, files: Sequence[File], regions: Sequence[Region | None] | None = None) -> list[Picture]:
+        return [self._picture(*each) for each in zip(files, regions or [None] * len(files), strict=True)]
 
     def _picture(self, file: File, region: Region | None) -> Picture:
         header, chunks = file.header, file.chunks
@@ -93,7 +93,7 @@ class Decoder(Codec):
         try:
             native = self._loaded(header).native
         except UnknownFamily:
-            (picture,) = Codec(self.device, None, self.pixel_limit, self.threads)._read([file], region)
+            (picture,) = Codec(self.device, None, self.pixel_limit, self.threads)._read([file], [region])
             return picture
         alpha = alpha_of(header, chunks)
         bare = replace(file, chunks={name: data for name, data in chunks.items() if name in COLOUR_CHUNKS})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from aecodec.exact import selftest
 from aecodec.exact.precision import full_precision
 from aecodec.families.aec1.network import Aec1
 from aecodec.families.aec1.weights import Parts
-from aecodec.families.base import Mosaic, Pixels, Weights
+from aecodec.families.base import Mosaic, Weights
 from aecodec.families.hyperprior.constants import STRIDE, scale_of_index
 from aecodec.families.hyperprior.family import HyperpriorFamily, inference_dtype
 from aecodec.families.hyperprior.hiding import Passes
@@ -33,8 +32,6 @@ def load(weights: Weights, device: str, precision: str) -> Aec1Family:
 class Aec1Family(HyperpriorFamily):
     """See `HyperpriorFamily`. Attributes: synthesis (its own, in float32 whatever the encoder computes in: bfloat16
     moves pixels of charts by three levels)."""
-
-    portable = True
 
     def __init__(self, weights: Weights, device: str, precision: str = "auto"):
         selftest.check(device)
@@ -58,7 +55,7 @@ class Aec1Family(HyperpriorFamily):
         prepare_layers(self.synthesis)
 
     @torch.inference_mode()
-    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
+    def render(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Tensor:
         states = torch.cat([gather(mosaic, STRIDE) for mosaic in mosaics])
         position = self.row_position(quality, len(states))
         m = self.network.config.latent_channels
@@ -69,8 +66,7 @@ class Aec1Family(HyperpriorFamily):
             )
         white = 2**depth - 1
         levels = x.add_(0.5).mul_(white).round_().clamp_(0, white).to(torch.uint8 if depth == 8 else torch.int32)
-        pixels = pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy()
-        return pixels if depth == 8 else pixels.astype(np.uint16)
+        return pixels_of_squares(levels).permute(0, 2, 3, 1)
 
     def _latents(self, features: Tensor, index: Tensor, symbols: Tensor) -> Tensor:
         with full_precision(self.device.type):

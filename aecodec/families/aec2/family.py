@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from aecodec.families.aec2.decoder import ExactDecoder
 from aecodec.families.aec2.integers import PIXEL_STEPS
 from aecodec.families.aec2.network import Aec2
 from aecodec.families.aec2.weights import Parts, network_of
-from aecodec.families.base import Mosaic, Pixels, Weights
+from aecodec.families.base import Mosaic, Weights
 from aecodec.families.hyperprior.constants import STRIDE
 from aecodec.families.hyperprior.family import HyperpriorFamily, inference_dtype
 from aecodec.families.hyperprior.hiding import Passes
@@ -37,8 +36,6 @@ class Aec2Family(HyperpriorFamily):
     LATENT_STEPS = integers.LATENT_STEPS
     network: Aec2
 
-    portable = True
-
     def __init__(self, weights: Weights, device: str, precision: str = "auto"):
         selftest.check(device)
         parts = Parts(weights)
@@ -56,17 +53,17 @@ class Aec2Family(HyperpriorFamily):
         self.network.prepare_for_inference(inference_dtype(precision, self.device))
 
     @torch.inference_mode()
-    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
+    def render(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Tensor:
         states = torch.cat([gather(mosaic, STRIDE) for mosaic in mosaics])
         config = self.network.config
         decoded, features = states.split([config.latent_channels, config.trunk_channels], 1)
         x = self.decoder.synthesis(decoded, features, quality - QUALITY_MIN, inside.in_units(STRIDE))
         if depth == 8:
             levels = x.div_(PIXEL_STEPS).round_().clamp_(0, 255).to(torch.uint8)
-            return pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy()
+            return pixels_of_squares(levels).permute(0, 2, 3, 1)
         white = 2**depth - 1  # in doubles only the division rounds, as it does on every machine
         levels = x.double().mul_(white).div_(255 * PIXEL_STEPS).round_().clamp_(0, white).to(torch.int32)
-        return pixels_of_squares(levels).permute(0, 2, 3, 1).cpu().numpy().astype(np.uint16)
+        return pixels_of_squares(levels).permute(0, 2, 3, 1)
 
     def _latents(self, features: Tensor, index: Tensor, symbols: Tensor) -> Tensor:
         given = symbols.double()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from aecodec.families.base import Geometry, Mosaic, Pixels, Weights
 from aecodec.families.compressai import zoo
 from aecodec.families.compressai.coder import Coder
 from aecodec.families.compressai.zoo import STRIDE
-from aecodec.families.layouts import from_pixels, gather
+from aecodec.families.layouts import from_pixels, gather, on_host
 from aecodec.options import EncodeOptions
 from aecodec.tiling import Box, Size
 
@@ -70,16 +69,18 @@ class CompressaiFamily:
     def decode(self, payloads: Sequence[bytes], size: Size, quality: int) -> list[Tensor]:
         return [self.coder.decode(payload, size).to(self.device) for payload in payloads]
 
-    @torch.inference_mode()
     def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
+        return on_host(self.render(mosaics, inside, quality, depth).contiguous())
+
+    @torch.inference_mode()
+    def render(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Tensor:
         latents = torch.cat([gather(mosaic, STRIDE) for mosaic in mosaics])
         with full_precision(self.device.type):
             x = self.synthesis(latents)
         rows, columns = inside.slices
         white = 2**depth - 1
-        levels = x[:, :, rows, columns].clamp(0, 1).mul(white).round().to(torch.int32)
-        result = levels.permute(0, 2, 3, 1).cpu().numpy()
-        return np.ascontiguousarray(result, np.uint8 if depth == 8 else np.uint16)
+        levels = x[:, :, rows, columns].clamp(0, 1).mul(white).round()
+        return levels.to(torch.uint8 if depth == 8 else torch.int32).permute(0, 2, 3, 1)
 
     def lost(self, size: Size) -> Tensor:
         return torch.zeros(self.channels, size[0] // STRIDE, size[1] // STRIDE, device=self.device)

@@ -14,14 +14,14 @@ from torch import Tensor
 from aecodec.coding.tables import Indices, Symbols, Tables
 from aecodec.container import QUALITY_MIN
 from aecodec.exact.layers import POSITION_STEPS
-from aecodec.families.base import Geometry, Pixels, Traits
+from aecodec.families.base import Geometry, Mosaic, Pixels, Traits
 from aecodec.families.hyperprior.constants import HYPER_STRIDE, STRIDE, SYMBOL_TOP
 from aecodec.families.hyperprior.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.rounding import Encoder, shifts
 from aecodec.families.hyperprior.scale_model import ExactScaleModel
 from aecodec.families.hyperprior.search import search
-from aecodec.families.layouts import array, from_pixels, network_input, regroup
+from aecodec.families.layouts import array, from_pixels, network_input, on_host, regroup
 from aecodec.options import EncodeOptions
 from aecodec.tiling import Box, Size
 
@@ -47,6 +47,7 @@ class HyperpriorFamily(ABC):
     tables, prices (`Tables.prices` as a tensor), encoder (what it decides by).
     """
 
+    portable = True
     LATENT_STEPS = 1
     network: Network
     scale_model: ExactScaleModel
@@ -62,6 +63,13 @@ class HyperpriorFamily(ABC):
     @abstractmethod
     def _rounded(self, y: Tensor, features: Tensor, index: Tensor, shift: Tensor, groups: Sequence[Passes]) -> Tensor:
         """Symbols (B, M, h, w) of latents in steps. See `rounding.round_latents`."""
+
+    @abstractmethod
+    def render(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Tensor:
+        """See `families.base.Rendering`."""
+
+    def synthesise(self, mosaics: Sequence[Mosaic], inside: Box, quality: int, depth: int = 8) -> Pixels:
+        return on_host(self.render(mosaics, inside, quality, depth))
 
     @property
     def geometry(self) -> Geometry:
