@@ -60,8 +60,8 @@ INLINE vec logarithm(vec x) { /* of normal numbers of at least 1; to 1e-7 (Cephe
 }
 
 /* One block: P_ outputs (or 1) times NB_ vectors of channels, of which `valid` channels are wanted. */
-INLINE void block(int P_, int NB_, activation act, const row_job *job, int x, const float *weights, int first, int valid) {
-    vec sum[P][NB];
+INLINE void block(int P_, int NB_, const row_job *job, int x, const float *weights, int first, int valid) {
+    vec sum[P][NB], done[P * NB];
 #pragma GCC unroll 16
     for (int p = 0; p < P_; p++)
 #pragma GCC unroll 4
@@ -82,34 +82,37 @@ INLINE void block(int P_, int NB_, activation act, const row_job *job, int x, co
             }
         }
     }
-    const packed *layer = job->layer;
+    /* Sums stay in registers because only this copy of them is ever indexed; what follows is small code, not unrolled. */
 #pragma GCC unroll 16
     for (int p = 0; p < P_; p++)
 #pragma GCC unroll 4
-        for (int b = 0; b < NB_; b++) {
-            vec y = sum[p][b] + LOAD(layer->bias + first + b * VL);
+        for (int b = 0; b < NB_; b++) done[p * NB_ + b] = sum[p][b];
+    const packed *layer = job->layer;
+    for (int b = 0; b < NB_; b++) {
+        const int left = valid - b * VL, whole = left >= VL;
+        if (left <= 0) break;
+        const vec bias = LOAD(layer->bias + first + b * VL);
+        for (int p = 0; p < P_; p++) {
+            vec y = done[p * NB_ + b] + bias;
             float *out = job->out + (x + p) * job->out_step + first + b * VL;
-            const float *add = job->add ? job->add + (x + p) * job->add_step + first + b * VL : 0;
-            const int whole = (b + 1) * VL <= valid;
-            if (add) {
-                if (whole) {
-                    y += LOAD(add);
-                } else {
-                    vec part = {0};
-                    if (valid > b * VL) memcpy(&part, add, (size_t)(valid - b * VL) * 4);
-                    y += part;
-                }
+            if (job->add) {
+                const float *add = job->add + (x + p) * job->add_step + first + b * VL;
+                vec part = {0};
+                if (whole) part = LOAD(add);
+                else memcpy(&part, add, (size_t)left * 4);
+                y += part;
             }
-            if (act == RELU) y = larger(y, splat(0));
-            if (act == GELU) y = gelu(y);
-            if (act == INTEGER)
+            if (job->act == RELU) y = larger(y, splat(0));
+            else if (job->act == GELU) y = gelu(y);
+            else if (job->act == INTEGER)
                 y = smaller(larger(down(y * LOAD(layer->scale + first + b * VL)), splat(0)), splat(layer->top));
             if (whole) STORE(out, y);
-            else if (valid > b * VL) memcpy(out, &y, (size_t)(valid - b * VL) * 4);
+            else memcpy(out, &y, (size_t)left * 4);
         }
+    }
 }
 
-INLINE void rows_of(activation act, const row_job *job) {
+static void row(const row_job *job) {
     const packed *layer = job->layer;
     for (int first = 0; first < layer->padded; first += NB * VL) {
         const float *weights = layer->weights + (size_t)first * layer->inputs;
@@ -119,20 +122,11 @@ INLINE void rows_of(activation act, const row_job *job) {
         if (job->width >= P)
             while (x < job->width) {
                 if (x > job->width - P) x = job->width - P; /* some are computed twice, to the same */
-                if (NB > 1 && valid <= VL) block(P, 1, act, job, x, weights, first, valid);
-                else block(P, NB, act, job, x, weights, first, valid);
+                if (NB > 1 && valid <= VL) block(P, 1, job, x, weights, first, valid);
+                else block(P, NB, job, x, weights, first, valid);
                 x += P;
             }
-        for (; x < job->width; x++) block(1, NB, act, job, x, weights, first, valid);
-    }
-}
-
-static void row(const row_job *job) {
-    switch (job->act) {
-    case NONE: rows_of(NONE, job); break;
-    case RELU: rows_of(RELU, job); break;
-    case GELU: rows_of(GELU, job); break;
-    case INTEGER: rows_of(INTEGER, job); break;
+        for (; x < job->width; x++) block(1, NB, job, x, weights, first, valid);
     }
 }
 
@@ -190,7 +184,7 @@ INLINE void product(int P_, const float *values, int inputs, const float *weight
         for (int b = 0; b < NB; b++) STORE(sums + p * outputs + b * VL, sum[p][b]);
 }
 
-INLINE void quads_of(activation act, const quad_job *job) {
+static void quad(const quad_job *job) {
     const packed *layer = job->layer;
     const int inputs = layer->inputs / 36, outputs = layer->outputs;
     float *values = job->scratch, *sums = values + (size_t)36 * P * inputs;
@@ -241,20 +235,12 @@ INLINE void quads_of(activation act, const quad_job *job) {
                     for (int j = 0; j < columns; j++) {
                         vec y = out[j] + bias;
                         if (job->add[i]) y += LOAD(job->add[i] + (x + 4 * k + j) * job->add_step + c);
-                        if (act == RELU) y = larger(y, splat(0));
-                        if (act == GELU) y = gelu(y);
+                        if (job->act == RELU) y = larger(y, splat(0));
+                        else if (job->act == GELU) y = gelu(y);
                         STORE(job->out[i] + (x + 4 * k + j) * job->out_step + c, y);
                     }
                 }
             }
-    }
-}
-
-static void quad(const quad_job *job) {
-    switch (job->act) {
-    case RELU: quads_of(RELU, job); break;
-    case GELU: quads_of(GELU, job); break;
-    default: quads_of(NONE, job); break;
     }
 }
 
