@@ -30,7 +30,16 @@ EXPORTS = (
 )
 # Vectors of the standard, not the relaxed ones, and no fused multiply-add: pixels are the same on every machine.
 FLAGS = (
-    *("-std=gnu11", "-Os", "-fno-inline-functions", "-Wall", "-Werror", "-Wno-psabi", "-ffreestanding", "-fvisibility=hidden"),
+    *(
+        "-std=gnu11",
+        "-Os",
+        "-fno-inline-functions",
+        "-Wall",
+        "-Werror",
+        "-Wno-psabi",
+        "-ffreestanding",
+        "-fvisibility=hidden",
+    ),
     *("-msimd128", "-mbulk-memory", "-fno-math-errno", "-ffp-contract=off"),
     *("-fno-unroll-loops", "-fno-vectorize", "-fno-slp-vectorize"),  # loops that matter are unrolled in the source
 )
@@ -59,7 +68,6 @@ def compile_library(target: Path) -> None:
         objects = []
         for source in (HERE / "libc" / "libc.c", *sorted((NATIVE / "src").glob("*.c"))):
             made = Path(folder) / f"{source.stem}.o"
-            speed = "-Os"
             run([*compiler, *FLAGS, "-isystem", str(HERE / "libc"), "-c", str(source), "-o", str(made)])
             objects.append(str(made))
         exports = [f"--export={name}" for name in EXPORTS]
