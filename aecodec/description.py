@@ -124,22 +124,20 @@ def describe(file: File, model: Model, file_bytes: int) -> Description:
     family, header = model.family, file.header
     if not isinstance(family, Describing):
         raise AecodecError(f"models of the family {model.family_name} do not describe pictures yet; aec1 does")
-    stride = family.geometry.stride
     size = header.height, header.width
     padded = tiling.padded(size, family.geometry.padding)
     boxes = tiling.tiles(padded, header.tile)
-    colour = np.empty((padded[0] // stride, padded[1] // stride, 3), np.float32)
-    traits = []
-    for number, box in enumerate(boxes):
-        (one,) = family.traits([file.tiles[number]], box.size, header.quality)
-        colour[box.in_units(stride).slices] = one.colour
-        traits.append(one)
+    traits = [family.traits([file.tiles[number]], box.size, header.quality)[0] for number, box in enumerate(boxes)]
+    side = boxes[0].height // len(traits[0].colour)
+    colour = np.empty((padded[0] // side, padded[1] // side, 3), np.float32)
+    for box, one in zip(boxes, traits, strict=True):
+        colour[box.in_units(side).slices] = one.colour
     if container.PATCHES in file.chunks:
-        _paste_patches(colour, file.chunks[container.PATCHES], boxes, size, stride)
+        _paste_patches(colour, file.chunks[container.PATCHES], boxes, size, side)
     areas = np.array([box.area for box in boxes], np.float64) / (padded[0] * padded[1])
     features, hyper, bits = _joined(traits, areas)
-    shown = _shown(colour, size, stride)
-    small = Image.fromarray(_shrunk(shown, size, stride).clip(0, 255).round().astype(np.uint8))
+    shown = _shown(colour, size, side)
+    small = Image.fromarray(_shrunk(shown, size, side).clip(0, 255).round().astype(np.uint8))
     planes = np.asarray(small.convert("YCbCr"))
     return Description(
         model=header.model_id.hex(),
@@ -165,7 +163,7 @@ def _joined(traits: Sequence[Traits], areas: npt.NDArray[np.float64]) -> tuple[F
     return np.asarray(features), np.stack([mean, np.sqrt((square - mean**2).clip(0))]), np.asarray(bits)
 
 
-def _paste_patches(colour: Floats, data: bytes, tiles: Sequence[Box], size: tuple[int, int], stride: int) -> None:
+def _paste_patches(colour: Floats, data: bytes, tiles: Sequence[Box], size: tuple[int, int], side: int) -> None:
     """Puts the means of blocks that are coded without loss where these are."""
     for patch in patches.unpack(data, tiles, size):
         box = tiles[patch.tile]
@@ -174,27 +172,27 @@ def _paste_patches(colour: Floats, data: bytes, tiles: Sequence[Box], size: tupl
         pixels: Samples = np.zeros((*inside.size, 3), np.uint8)
         patches.paste(pixels, inside, inside, patch)
         mask = patches.of_pixels(patch.mask, inside.size)[:, :, None]
-        count, total = (_sums(values, box.size, stride) for values in (mask, pixels * mask))
-        target = colour[box.in_units(stride).slices]
-        share = count / np.maximum(_sums(np.ones_like(mask), box.size, stride), 1)
+        count, total = (_sums(values, box.size, side) for values in (mask, pixels * mask))
+        target = colour[box.in_units(side).slices]
+        share = count / np.maximum(_sums(np.ones_like(mask), box.size, side), 1)
         target[:] = target * (1 - share) + share * total / np.maximum(count, 1)
 
 
-def _sums(values: npt.NDArray[Any], size: tuple[int, int], stride: int) -> Floats:
+def _sums(values: npt.NDArray[Any], size: tuple[int, int], side: int) -> Floats:
     """(H, W, C) to sums over squares of a tile of this size; what is missing of it is 0."""
     whole = np.zeros((*size, values.shape[2]), np.float32)
     whole[: values.shape[0], : values.shape[1]] = values
-    return whole.reshape(size[0] // stride, stride, size[1] // stride, stride, -1).sum((1, 3))
+    return whole.reshape(size[0] // side, side, size[1] // side, side, -1).sum((1, 3))
 
 
-def _shown(colour: Floats, size: tuple[int, int], stride: int) -> Floats:
+def _shown(colour: Floats, size: tuple[int, int], side: int) -> Floats:
     """The squares that show something of the picture."""
-    return colour[: -(-size[0] // stride), : -(-size[1] // stride)].clip(0, 255)
+    return colour[: -(-size[0] // side), : -(-size[1] // side)].clip(0, 255)
 
 
-def _shrunk(colour: Floats, size: tuple[int, int], stride: int) -> Floats:
+def _shrunk(colour: Floats, size: tuple[int, int], side: int) -> Floats:
     """(h, w, 3) to (SIDE, SIDE, 3), the mean of what each pixel covers of the picture without its padding."""
-    box = (0, 0, size[1] / stride, size[0] / stride)
+    box = (0, 0, size[1] / side, size[0] / side)
     planes = [Image.fromarray(np.ascontiguousarray(colour[:, :, k])) for k in range(3)]
     small = [np.asarray(plane.resize((SIDE, SIDE), Image.Resampling.BOX, box)) for plane in planes]
     return np.stack(small, 2)

@@ -114,10 +114,10 @@ class Family(Protocol):
 class Traits(NamedTuple):
     """What the payload of a tile tells of its content without its pixels.
 
-    colour: (h, w, 3) float32, the mean of each square of `Geometry.stride` pixels, roughly, 0..255 but not clamped.
-    features: (F,) float32, 0..255, what the network that predicts scales sees, averaged over the tile. hyper: (2, Z)
-    float32, mean and standard deviation of the hyper latents. bits: (M,) float32, of the latent channels, in bits for a
-    square of `Geometry.stride` pixels.
+    colour: (h, w, 3) float32, roughly the means of squares of pixels whose side divides `Geometry.stride`, 0..255 but
+    not clamped. features: (F,) float32, 0..255, what the network that predicts scales sees, averaged over the tile.
+    hyper: (2, Z) float32, mean and standard deviation of the hyper latents. bits: (M,) float32, of the latent channels,
+    in bits for a square of `Geometry.stride` pixels.
     """
 
     colour: npt.NDArray[Any]

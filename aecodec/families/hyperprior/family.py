@@ -111,8 +111,11 @@ class HyperpriorFamily(ABC):
         decoded = self._decoded(payloads, size, quality)
         gain = self.network.decoder_gain(self.row_position(quality, len(payloads))) / self.LATENT_STEPS
         weight = self.network.synthesis.linear.weight.float()
-        linear = weight.flatten(1).unflatten(0, (3, -1)).mean(1)  # blocks are ordered by colour
-        colour = torch.einsum("cm,bmhw->bhwc", linear, decoded.latents * gain).add_(0.5).mul_(255)
+        # Of 16x16 pixels, ordered as by `unshuffle(., 8)` and `unshuffle(., 2)`, means of 4x4.
+        linear = weight.flatten(1).reshape(3, 2, 4, 2, 4, 2, 2, -1).mean((2, 4))
+        colour = torch.einsum("krcuvm,bmhw->bhurwvck", linear, decoded.latents * gain).add_(0.5).mul_(255)
+        b, h, _, _, w, *_ = colour.shape
+        colour = colour.reshape(b, 4 * h, 4 * w, 3)
         hyper = torch.stack([decoded.z.mean((2, 3)), decoded.z.std((2, 3), correction=0)], 1)
         bits = [self.tables.costs(*each).mean((1, 2)) for each in decoded.coded]
         features = decoded.features.mean((2, 3))
