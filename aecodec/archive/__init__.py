@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aecodec.archive.browsing import browse
     from aecodec.archive.creating import append, create
     from aecodec.archive.dataset import ArchiveDataset, ArchiveLoader
     from aecodec.archive.descriptions import describe
@@ -27,6 +28,7 @@ __all__ = [
     "Report",
     "Wanted",
     "append",
+    "browse",
     "create",
     "describe",
     "extract",
@@ -44,6 +46,7 @@ _ROOMS = {
     "Report": "flow",
     "Wanted": "finding",
     "append": "creating",
+    "browse": "browsing",
     "create": "creating",
     "describe": "descriptions",
     "extract": "extracting",

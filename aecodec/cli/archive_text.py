@@ -77,6 +77,7 @@ NOUNS = {  # of one, of several
     "duplicate": ("duplicate", "duplicates"),
     "new": ("new file", "new files"),
     "described": ("picture described", "pictures described"),
+    "shown": ("picture shown", "pictures shown"),
     "present": ("there already", "there already"),
 }
 
