@@ -25,7 +25,7 @@ from aecodec.many import Done, Errors, Many
 from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import EncodeOptions
-from aecodec.patching import patched
+from aecodec.patching import Drawing
 from aecodec.picture import Picture, Samples, chunks_of, load, to_image
 from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, in_parallel, session
@@ -129,7 +129,8 @@ class Codec:
         if options.needs_search:
             return [self._meet(picture, options) for picture in pictures]
         files = self._write(pictures, self._analyses(pictures, options), options.first_quality, options)
-        return [self._patched(*each, options) for each in zip(pictures, files, strict=True)]
+        drawings = [self._drawing(picture, options) for picture in pictures]
+        return [self._patched(*each, options) for each in zip(drawings, files, strict=True)]
 
     @overload
     def decompress(
@@ -259,10 +260,11 @@ class Codec:
     def _meet(self, picture: Picture, options: EncodeOptions) -> bytes:
         """The file at the quality that gives what is asked for; the picture is analysed once for all qualities."""
         latents = kept(in_parallel(self._analyses([picture], options)))
+        drawing = self._drawing(picture, options)
 
-        def encode(quality: int) -> bytes:
+        def write(quality: int) -> File:
             (file,) = self._write([picture], latents, quality, options)
-            return self._patched(picture, file, options)
+            return file
 
         from aecodec.perceptual import score
 
@@ -274,19 +276,23 @@ class Codec:
         return rate.choose(
             options,
             picture.width * picture.height,
-            encode,
+            lambda quality: self._patched(drawing, write(quality), options),
             lambda data: psnr(picture.colour, decoded(data), white),
             lambda data: score(picture.colour, decoded(data), white),
+            (lambda quality: container.write(write(quality))) if drawing.mask.any() else None,
         )
 
-    def _patched(self, picture: Picture, file: File, options: EncodeOptions) -> bytes:
-        """The bytes of the file, with what looks drawn coded without loss where that is better."""
-        tiles = tiling.tiles(padded_size(self.model_for(options).family, picture), file.header.tile)
+    def _drawing(self, picture: Picture, options: EncodeOptions) -> Drawing:
+        side = side_of_tiles(self.model_for(options).family, picture, options.tile)
+        return Drawing(picture, tiling.tiles(padded_size(self.model_for(options).family, picture), side))
+
+    def _patched(self, drawing: Drawing, file: File, options: EncodeOptions) -> bytes:
+        """The bytes of the file, with a lossless code of what looks drawn where that is better."""
 
         def write(rest: Picture) -> File:
             return self._write([rest], self._analyses([rest], options), file.header.quality, options)[0]
 
-        return patched(picture, file, tiles, write, lambda file: self._read([file])[0])
+        return drawing.patched(file, write, lambda file: self._read([file])[0])
 
     def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Analysis]:
         sides = [side_of_tiles(self.model_for(options).family, picture, options.tile) for picture in pictures]

@@ -26,6 +26,7 @@ def choose(
     encode: Callable[[int], bytes],
     psnr: Callable[[bytes], float],
     score: Callable[[bytes], float],
+    plain: Callable[[int], bytes] | None = None,
 ) -> bytes:
     """The file that is asked for.
 
@@ -41,6 +42,8 @@ def choose(
         return _reaching(options.psnr, "dB", PSNR_SLACK, PSNR_SLOPE, encode, psnr)
     size = options.size if options.bpp is None else int(options.bpp * pixels / 8)
     data = encode(options.first_quality) if size is None else _within(size, encode)
+    if size is not None and plain is not None and len(data) < (1 - SIZE_SLACK) * size and psnr(data) < math.inf:
+        data = max(data, _within(size, plain), key=psnr)
     if options.min_psnr is not None and psnr(data) < options.min_psnr:
         return _reaching(options.min_psnr, "dB", PSNR_SLACK, PSNR_SLOPE, encode, psnr)
     return data

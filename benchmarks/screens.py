@@ -21,7 +21,7 @@ from aecodec.metrics import psnr
 class WithoutPatches(Codec):
     """As if nothing looked drawn."""
 
-    def _patched(self, picture: object, file: container.File, *_: object) -> bytes:
+    def _patched(self, drawing: object, file: container.File, *_: object) -> bytes:
         return container.write(file)
 
 

@@ -1,14 +1,12 @@
-"""Blocks of a picture that are coded without loss: what is drawn, not photographed, and what a network codes badly.
+"""Blocks of a picture that a lossless code holds instead of the network: what is drawn, not photographed.
 
-Text, charts and screenshots have few colours and hard edges; where their distortion is far above what their quality
-means, a lossless code of these blocks is often no larger. The network then codes smooth colours in their place, which
-cost next to nothing. docs/format/container.md.
+The network codes smooth colours in their place, which cost next to nothing. docs/format/container.md. Which blocks, and
+with how many colours, is decided in `patching`.
 """
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,14 +24,7 @@ from aecodec.tiling import Box
 BLOCK = 64  # pixels
 Mask = npt.NDArray[np.bool_]  # (rows, columns) of blocks
 
-FLAT = 0.5  # part of a drawn block's pixels that equal their neighbours across, or down
-CONTRAST = 12  # levels between neighbours somewhere in a drawn block
-SHARE = 0.5  # of the price of a lossless block that its distortion has to outweigh: the network spends bits, too
-MOST = 0.5  # part of the flat blocks from which the empty ones among them follow the others
 BAND = 16  # rows of blocks that are looked at together, for the sake of memory
-# What a bit is worth in squared levels, by quality, where the network codes photographs: on Kodak, from quality 10 to
-# 90, PSNR rises by 0.18 dB a step and the logarithm of the size by 0.04.
-WORTH, WORTH_SLOPE = 50.0, 0.078  # at quality 50; of its logarithm, per step of quality
 
 
 class Patch(NamedTuple):
@@ -44,40 +35,20 @@ class Patch(NamedTuple):
     data: bytes
 
 
-def worth_of_a_bit(quality: int) -> float:
-    """Squared levels of a pixel (the mean of its channels) that one more bit takes away. quality: hundredths."""
-    return WORTH * math.exp(-WORTH_SLOPE * (quality / 100 - 50))
-
-
-def drawn(colour: Pixels) -> tuple[Mask, Mask]:
-    """Which blocks of a picture, (H, W) or (H, W, 3) uint8, are flat: there are by far fewer changes in them than noise
-    makes; and which of these look drawn: some of the changes are hard."""
-    bands = [_drawn(colour[top : top + BAND * BLOCK]) for top in range(0, len(colour), BAND * BLOCK)]
-    return np.concatenate([flat for flat, _ in bands]), np.concatenate([hard for _, hard in bands])
-
-
-def _drawn(colour: Pixels) -> tuple[Mask, Mask]:
-    planes = colour if colour.ndim == 3 else colour[:, :, None]
-    same = np.zeros((2, *planes.shape[:2]), bool)  # as the next one across, down
-    np.equal(planes[:, 1:], planes[:, :-1]).all(2, out=same[0, :, :-1])
-    np.equal(planes[1:], planes[:-1]).all(2, out=same[1, :-1])
-    flat = np.maximum(_means(same[0]), _means(same[1])) > FLAT
-    if not flat.any():
-        return flat, flat
-    levels = planes.astype(np.int16)
-    across = np.abs(np.diff(levels, axis=1, append=levels[:, -1:])).max(2)
-    down = np.abs(np.diff(levels, axis=0, append=levels[-1:])).max(2)
-    return flat, flat & (_means(np.maximum(across, down) > CONTRAST) > 0)
-
-
 def squared_errors(a: Pixels, b: Pixels) -> npt.NDArray[np.float32]:
     """Of each block, the sum over its pixels of the mean squared difference of the channels."""
     bands = []
     for top in range(0, len(a), BAND * BLOCK):
         difference = a[top : top + BAND * BLOCK].astype(np.float32) - b[top : top + BAND * BLOCK]
         squares = difference * difference
-        bands.append(_sums(squares.mean(2) if squares.ndim == 3 else squares))
+        bands.append(sums(squares.mean(2) if squares.ndim == 3 else squares))
     return np.concatenate(bands)
+
+
+def sums(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """(H, W) to sums over blocks."""
+    rows = np.add.reduceat(values, np.arange(0, values.shape[0], BLOCK), axis=0, dtype=np.float32)
+    return np.add.reduceat(rows, np.arange(0, values.shape[1], BLOCK), axis=1)
 
 
 def of_pixels(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -159,25 +130,6 @@ def paste(colour: Pixels, area: Box, tile: Box, patch: Patch) -> None:
     target[inside] = pixels[inside] if colour.ndim == 3 else pixels[inside][:, 1]
 
 
-def choices(
-    colour: Pixels, flat: Mask, hard: Mask, errors: npt.NDArray[np.float32], worth: float, tiles: Sequence[Box]
-) -> list[Mask]:
-    """The sets of blocks that may be better off without loss. flat, hard: see `drawn`. errors: of each block, as the
-    network has coded it, see `squared_errors`. worth: of a byte, in squared levels.
-
-    First the blocks that look drawn and whose distortion costs more than their lossless code, then all that are flat,
-    then all: what is noisy in a drawn picture may cost less than the network's share of it.
-    """
-    bytes_of_block = sum(len(patch.data) for patch in patches_of(colour, hard, tiles)) / int(hard.sum())
-    mask = hard & (errors > SHARE * bytes_of_block * worth)
-    if not mask.any():
-        return []
-    if mask.sum() > MOST * flat.sum():
-        mask = flat
-    sets = [mask, flat, np.ones_like(flat)]
-    return [each for number, each in enumerate(sets) if not any(np.array_equal(each, other) for other in sets[:number])]
-
-
 def _check(data: bytes, width: int, height: int) -> None:
     """Raises FormatError unless it is a WebP with one lossless picture of this size and nothing else."""
     bits = int.from_bytes(data[21:25], "little")
@@ -194,16 +146,6 @@ def _check(data: bytes, width: int, height: int) -> None:
 
 def _in_blocks(box: Box) -> tuple[slice, slice]:
     return box.rounded_out(BLOCK).in_units(BLOCK).slices
-
-
-def _sums(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-    """(H, W) to sums over blocks."""
-    rows = np.add.reduceat(values, np.arange(0, values.shape[0], BLOCK), axis=0, dtype=np.float32)
-    return np.add.reduceat(rows, np.arange(0, values.shape[1], BLOCK), axis=1)
-
-
-def _means(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-    return _sums(values) / _sums(np.ones(values.shape, bool))
 
 
 def _commonest(pixels: Pixels) -> Pixels:
