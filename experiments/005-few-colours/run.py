@@ -1,4 +1,4 @@
-"""What patches of few colours bring: python run.py; bytes and SSIMULACRA2 of benchmarks/pictures, effort 0."""
+"""What patches of few colours bring: python run.py; bytes and SSIMULACRA2 of benchmarks/pictures, effort 0; goes on where it was stopped."""
 
 from __future__ import annotations
 
