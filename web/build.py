@@ -31,7 +31,7 @@ EXPORTS = (
 # Vectors of the standard, not the relaxed ones, and no fused multiply-add: pixels are the same on every machine.
 FLAGS = (
     *(
-        "-std=gnu11",
+        "-std=c11",
         "-Os",
         "-fno-inline-functions",
         "-Wall",

@@ -174,7 +174,7 @@ def test_mutated_files_under_sanitizers(
     program = tmp_path / "fuzz"
     native = ROOT / "native"
     sources = [*(native / "src").glob("*.c"), native / "tools" / "fuzz.c"]
-    flags = ["-std=gnu11", "-O1", "-g", "-w", "-DAEC_FUZZING", "-fsanitize=address,undefined"]
+    flags = ["-std=c11", "-O1", "-g", "-w", "-DAEC_FUZZING", "-fsanitize=address,undefined"]
     flags += ["-fno-sanitize-recover=undefined", "-o", str(program)]
     subprocess.run([compiler, *flags, *map(str, sources), "-lm", "-pthread"], check=True)
     files = sorted(map(str, tmp_path.glob("*.aec")))
