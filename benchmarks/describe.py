@@ -1,7 +1,7 @@
 """How well descriptions find duplicates, outliers and similar pictures, and what they cost.
 
     python benchmarks/describe.py make CACHE --photos PHOTOS/*.tar --kodak KODAK --seconds 100  # until it is done
-    python benchmarks/describe.py measure CACHE -o benchmarks/describe.json
+    python benchmarks/describe.py measure CACHE --kodak KODAK -o benchmarks/describe.json
     python benchmarks/describe.py tables benchmarks/describe.json                                # as in docs/archive.md
 
 `make` describes pictures and what is made of them (nine edits; foreign items of twelve kinds; halves), each once, in
@@ -28,7 +28,7 @@ from aecodec.description import RECORD
 SIDE = 512
 QUALITY = 50
 # Originals of edits, usual pictures, foreign items of a kind, pictures that are halved.
-EDITED, USUAL, EACH_KIND, HALVED = 30, 120, 4, 60
+EDITED, USUAL, EACH_KIND, HALVED = 15, 80, 2, 40
 WORDS = [
     "the",
     "archive",
@@ -239,7 +239,7 @@ def make(cache: Path, tars: list[Path], kodak: Path, seconds: float) -> None:
     print(f"{len(keys)} described{'' if done else ', more to do'}")
 
 
-def measure(cache: Path) -> dict[str, Any]:
+def measure(cache: Path, kodak: Path) -> dict[str, Any]:
     """What docs/archive.md tells of what `make` has described."""
     rows = np.load(cache / "records.npy")
     keys = [tuple(key) for key in json.loads((cache / "keys.json").read_text())]
@@ -248,19 +248,46 @@ def measure(cache: Path) -> dict[str, Any]:
     return {
         "quality": QUALITY,
         "record_bytes": RECORD.itemsize + 1,
-        "duplicates": of_duplicates(rows[parts["edit"]], numbers[parts["edit"]], kinds[parts["edit"]]),
+        "seconds_per_megapixel": of_speed(kodak),
+        "duplicates": of_duplicates(
+            *(values[parts["edit"]] for values in (rows, numbers, kinds)), rows[parts["usual"]]
+        ),
         "outliers": of_outliers(rows[parts["usual"]], rows[parts["foreign"]], kinds[parts["foreign"]]),
         "similar": of_halves(rows[parts["half"]], numbers[parts["half"]]),
     }
 
 
-def of_duplicates(rows: Any, numbers: Any, kinds: Any) -> dict[str, Any]:
+def of_speed(kodak: Path) -> dict[str, float]:
+    """Seconds of processor time, one thread, for a megapixel; the least of three pictures."""
+    from aecodec.codec import Codec
+
+    codec = Codec("cpu", threads=1)
+    found: dict[str, list[float]] = {}
+    for image in [image for image, _ in zip(squares(kodak), range(4), strict=False)]:
+        pixels = image.width * image.height / 1e6
+
+        def timed(name: str, work: Callable[[], Any], pixels: float = pixels) -> Any:
+            started = time.process_time()
+            result = work()
+            found.setdefault(name, []).append((time.process_time() - started) / pixels)
+            return result
+
+        data = timed("compress, effort 0", lambda image=image: codec.compress(image, QUALITY, effort=0))
+        timed("decompress", lambda data=data: codec.decompress(data))
+        timed("describe the file", lambda data=data: codec.describe(data))
+    return {name: round(min(values[1:]), 3) for name, values in found.items()}  # the first one warms up
+
+
+def of_duplicates(rows: Any, numbers: Any, kinds: Any, others: Any) -> dict[str, Any]:
+    """others: of pictures that are all different, and none of those that were edited."""
     originals = kinds == "original"
     own = alike.shapes(rows)
     mirrored = alike.shapes(rows, mirrored=True)
     found = np.minimum(alike.distances(own[originals], own), alike.distances(own[originals], mirrored))
     same = numbers[originals][:, None] == numbers
-    different = found[~same]
+    far = [alike.distances(alike.shapes(others), alike.shapes(two, m)) for two in (rows, others) for m in (False, True)]
+    among = np.minimum(far[2], far[3])[np.triu_indices(len(others), 1)]
+    different = np.concatenate([found[~same], np.minimum(far[0], far[1]).ravel(), among])
     result: dict[str, Any] = {
         "originals": int(originals.sum()),
         "pairs_of_different": int(different.size),
@@ -364,6 +391,7 @@ def main() -> None:
     making.add_argument("--seconds", type=float, default=100)
     measuring = commands.add_parser("measure")
     measuring.add_argument("cache", type=Path)
+    measuring.add_argument("--kodak", type=Path, required=True)
     measuring.add_argument("-o", "--output", type=Path, required=True)
     showing = commands.add_parser("tables")
     showing.add_argument("results", type=Path)
@@ -371,7 +399,7 @@ def main() -> None:
     if arguments.command == "make":
         make(arguments.cache, arguments.photos, arguments.kodak, arguments.seconds)
     elif arguments.command == "measure":
-        arguments.output.write_text(json.dumps(measure(arguments.cache), indent=1) + "\n")
+        arguments.output.write_text(json.dumps(measure(arguments.cache, arguments.kodak), indent=1) + "\n")
     else:
         print("\n".join(tables(json.loads(arguments.results.read_text()))))
 
