@@ -6,8 +6,9 @@
 # RUN      folder of the run; it has to outlive a call, so it is not in the checkout (/tmp/run)
 # OUT      folder whose files come back, each of at most 16 MiB (out)
 # MINUTES  of one call (8)        DEVICE   (cuda)
-# FAMILY   aec1 or aec2 (aec1)    OBJECTIVE  psnr or visual (psnr)
-# NETWORK  base or large (large)  BATCH    patches of 256x256 a step (128)
+# FAMILY   aec1 or aec2 (aec1)    OBJECTIVE  psnr or visual (that of START, or psnr)
+# NETWORK  base or large (base)   BATCH    patches of 256x256 a step (128)
+# START    a weights file that the trunk begins with instead: what fits through a door that checkpoints do not
 # STEPS    of decay and tune (20000): from the patches per second that trunk printed
 #
 # For 30 minutes: trunk, decay in two calls, tune for 2 minutes, then export and measure.
@@ -16,9 +17,13 @@ phase=$1
 shift
 run=${RUN:-/tmp/run} out=${OUT:-out} device=${DEVICE:-cuda}
 mkdir -p "$out"
+export TORCHINDUCTOR_CACHE_DIR=$run/compiled
 train=(python3 -m aecodec train "$@" -o "$run" --device "$device" --minutes "${MINUTES:-8}")
 case $phase in
-  trunk) "${train[@]}" --family "${FAMILY:-aec1}" --objective "${OBJECTIVE:-psnr}" --network "${NETWORK:-large}" --batch "${BATCH:-128}" --patch 256 ;;
+  trunk)
+    "${train[@]}" --family "${FAMILY:-aec1}" ${OBJECTIVE:+--objective "$OBJECTIVE"} --network "${NETWORK:-base}" ${START:+--start "$START"} \
+      --batch "${BATCH:-128}" --patch 256
+    ;;
   decay) "${train[@]}" --decay "${STEPS:-20000}" ;;
   tune) "${train[@]}" --tune "${STEPS:-20000}" ;;
   export)
