@@ -188,7 +188,7 @@ class Codec:
         floating: bool = False,
         rgb: bool = False,
     ) -> list[Tensor]:
-        """Pictures as tensors (C, H, W), all at once; on a GPU, pixels never leave it. See `decompress`.
+        """Pictures as tensors (C, H, W), all at once; on a GPU, pixels do not go over the host. See `decompress`.
 
         device: where they shall be, as torch names it; None: where the codec is. regions: of each picture the part that
         is wanted, None for all. floating: float32 in 0..1 instead of uint8, to which deeper samples are rounded.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/benchmark.md")
+DOCUMENTS = ("README.md", "docs/archive.md", "docs/benchmark.md")
 PLACE = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 LABELS = {
     "psnr_rgb": "PSNR",
@@ -206,6 +206,24 @@ def settings(folder: str) -> str:
     return markdown(["name", "codec", "version", "settings", "qualities"], rows)
 
 
+def loader(folder: str) -> str:
+    """Loaders and sizes of pictures: pictures per second of one core, whole and cropped."""
+    results = load(folder, "loader")
+    sets, crop = results["sets"], results["crop"]
+    head = ["pictures per second of one core"]
+    for each in sets:
+        head += [f"{each['width']}x{each['height']}", f"{crop}x{crop} of it"]
+    rows = []
+    for name in sets[0]["whole"]:
+        kind = name.partition(",")[0]
+        bytes_ = ", ".join(f"{each['bytes_a_picture'][kind] / 1000:.0f}" for each in sets)
+        row = [f"{name} ({bytes_} kB a picture)"]
+        for each in sets:
+            row += [f"{each[what][name]['pictures_per_second']:.3g}" for what in ("whole", "crops")]
+        rows.append(row)
+    return markdown(head, rows)
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "rates": rates,
     "reach": reach,
@@ -215,6 +233,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "published": published,
     "speed": speed,
     "settings": settings,
+    "loader": loader,
 }
 
 

@@ -81,3 +81,14 @@ def test_pixels_of_aec2_are_the_same(picture: np.ndarray, exact_weights: Path, q
         data = coder.compress(picture, quality=quality, effort=0)
         cpu, cuda = (np.asarray(codec.decompress(data)) for codec in codecs)
         np.testing.assert_array_equal(cpu, cuda)
+
+
+def test_tensors_are_decoded_where_they_stay(picture: np.ndarray) -> None:
+    codec = Codec("cuda")
+    data = codec.compress(picture, 60, tile=512)
+    tensors = codec.decode_tensor([data, data], regions=[None, (500, 30, 100, 90)])
+    assert all(tensor.device.type == "cuda" for tensor in tensors)
+    whole = torch.from_numpy(codec.decompress(data, as_array=True)).permute(2, 0, 1).int()
+    assert (tensors[0].cpu().int() - whole).abs().max() <= 1
+    assert (tensors[1].cpu().int() - whole[:, 30:120, 500:600]).abs().max() <= 1
+    assert codec.encode_tensor(tensors[:1], 60)
