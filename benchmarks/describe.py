@@ -1,7 +1,7 @@
 """How well descriptions find duplicates, outliers and similar pictures, and what they cost.
 
     python benchmarks/describe.py make CACHE --photos PHOTOS/*.tar --kodak KODAK --seconds 100  # until it is done
-    python benchmarks/describe.py measure CACHE --kodak KODAK -o benchmarks/describe.json
+    python benchmarks/describe.py measure CACHE --photos PHOTOS/*.tar --kodak KODAK -o benchmarks/describe.json
     python benchmarks/describe.py tables benchmarks/describe.json                                # as in docs/archive.md
 
 `make` describes pictures and what is made of them (nine edits; foreign items of twelve kinds; halves), each once, in
@@ -239,22 +239,23 @@ def make(cache: Path, tars: list[Path], kodak: Path, seconds: float) -> None:
     print(f"{len(keys)} described{'' if done else ', more to do'}")
 
 
-def measure(cache: Path, kodak: Path) -> dict[str, Any]:
+def measure(cache: Path, tars: list[Path], kodak: Path) -> dict[str, Any]:
     """What docs/archive.md tells of what `make` has described."""
     rows = np.load(cache / "records.npy")
     keys = [tuple(key) for key in json.loads((cache / "keys.json").read_text())]
     parts = {name: np.array([key[0] == name for key in keys]) for name in ("edit", "usual", "foreign", "half")}
     numbers, kinds = np.array([int(key[1]) for key in keys]), np.array([key[2] for key in keys])
-    return {
+    edits = parts["edit"] & (numbers < EDITED)
+    found = {
         "quality": QUALITY,
         "record_bytes": RECORD.itemsize + 1,
         "seconds_per_megapixel": of_speed(kodak),
-        "duplicates": of_duplicates(
-            *(values[parts["edit"]] for values in (rows, numbers, kinds)), rows[parts["usual"]]
-        ),
+        "duplicates": of_duplicates(*(values[edits] for values in (rows, numbers, kinds)), of_pixels(tars)),
         "outliers": of_outliers(rows[parts["usual"]], rows[parts["foreign"]], kinds[parts["foreign"]]),
-        "similar": of_halves(rows[parts["half"]], numbers[parts["half"]]),
     }
+    if parts["half"].sum() == 2 * HALVED:  # the last that `make` makes
+        found["similar"] = of_halves(rows[parts["half"]], numbers[parts["half"]])
+    return found
 
 
 def of_speed(kodak: Path) -> dict[str, float]:
@@ -278,21 +279,35 @@ def of_speed(kodak: Path) -> dict[str, float]:
     return {name: round(min(values[1:]), 3) for name, values in found.items()}  # the first one warms up
 
 
-def of_duplicates(rows: Any, numbers: Any, kinds: Any, others: Any) -> dict[str, Any]:
-    """others: of pictures that are all different, and none of those that were edited."""
+def of_pixels(tars: list[Path]) -> Any:
+    """Records with the luma and chroma of photographs in 8x8, made of their pixels: enough pairs of different ones to
+    count the false ones, at no cost."""
+    small = [image.resize((8, 8), Image.Resampling.BOX).convert("YCbCr") for image in photos(tars)]
+    planes = np.stack([np.asarray(image) for image in small])
+    rows = np.zeros(len(planes), RECORD)
+    rows["luma"], rows["chroma"] = planes[..., 0], planes[..., 1:].transpose(0, 3, 1, 2)
+    return rows
+
+
+def of_duplicates(rows: Any, numbers: Any, kinds: Any, photographs: Any) -> dict[str, Any]:
+    """photographs: see `of_pixels`."""
     originals = kinds == "original"
     own = alike.shapes(rows)
     mirrored = alike.shapes(rows, mirrored=True)
     found = np.minimum(alike.distances(own[originals], own), alike.distances(own[originals], mirrored))
     same = numbers[originals][:, None] == numbers
-    far = [alike.distances(alike.shapes(others), alike.shapes(two, m)) for two in (rows, others) for m in (False, True)]
-    among = np.minimum(far[2], far[3])[np.triu_indices(len(others), 1)]
-    different = np.concatenate([found[~same], np.minimum(far[0], far[1]).ravel(), among])
+    different = found[~same]
+    others, reflected = alike.shapes(photographs), alike.shapes(photographs, mirrored=True)
+    nearest = np.minimum(alike.distances(others, others), alike.distances(others, reflected))
+    among = nearest[np.triu_indices(len(others), 1)]
     result: dict[str, Any] = {
         "originals": int(originals.sum()),
         "pairs_of_different": int(different.size),
         "nearest_different": round(float(different.min()), 3),
-        "quantile_1e-4": round(float(np.quantile(different, 1e-4)), 3),
+        "photographs": len(photographs),
+        "pairs_of_photographs": int(among.size),
+        "nearest_photographs": round(float(among.min()), 3),
+        "quantile_1e-4": round(float(np.quantile(among, 1e-4)), 3),
         "limits": {},
     }
     for name, limit in {"strict": alike.STRICT, "usual": alike.LIMIT}.items():
@@ -302,7 +317,7 @@ def of_duplicates(rows: Any, numbers: Any, kinds: Any, others: Any) -> dict[str,
         }
         result["limits"][name] = {
             "limit": limit,
-            "false_per_10000_pairs": round(1e4 * float((different < limit).mean()), 3),
+            "false_per_10000_pairs": round(1e4 * float((among < limit).mean()), 3),
             "recall": recalls,
             "mean_recall": round(float(np.mean(list(recalls.values()))), 1),
         }
@@ -311,14 +326,11 @@ def of_duplicates(rows: Any, numbers: Any, kinds: Any, others: Any) -> dict[str,
 
 def of_outliers(usual: Any, foreign: Any, kinds: Any) -> dict[str, Any]:
     """3 % foreign items at a time, each once, among usual pictures; what is fitted is fitted on the mixture."""
-    from sklearn.ensemble import IsolationForest
     from sklearn.metrics import roc_auc_score
 
     scores = {
         "archive outliers": outlying.strangeness,
-        "Isolation Forest": lambda rows: (
-            -IsolationForest(random_state=0).fit(n := outlying.numbers(rows)).score_samples(n)
-        ),
+        "Mahalanobis": mahalanobis,
         "bits per pixel": lambda rows: np.abs(np.log(rows["bpp"] / np.median(rows["bpp"]))),
     }
     order = np.random.default_rng(0).permutation(len(foreign))
@@ -340,6 +352,18 @@ def of_outliers(usual: Any, foreign: Any, kinds: Any) -> dict[str, Any]:
             "kinds": {kind: round(100 * float(np.mean(found)), 0) for kind, found in by_kind.items() if found},
         }
     return result
+
+
+def mahalanobis(rows: Any) -> Any:
+    """Distances in 40 components, and in what is left of them."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    values = StandardScaler().fit_transform(outlying.numbers(rows)).clip(-8, 8)
+    model = PCA(40, whiten=True, svd_solver="full").fit(values)
+    whitened = model.transform(values)
+    rest = values - model.inverse_transform(whitened)
+    return np.sqrt((whitened**2).sum(1) + 40 * (rest**2).mean(1))
 
 
 def of_halves(rows: Any, numbers: Any) -> dict[str, Any]:
@@ -374,6 +398,8 @@ def tables(found: dict[str, Any]) -> Iterator[str]:
     for name, one in found["outliers"]["scores"].items():
         kinds = " | ".join(f"{one['kinds'].get(kind, float('nan')):.0f}" for kind in FOREIGN)
         yield f"| {name} | {one['auroc']:.0f} | {one['precision_at_k']:.0f} | {kinds} |"
+    if "similar" not in found:
+        return
     yield ""
     yield "| the other half, among " + str(found["similar"]["halves"] - 1) + " | first | among ten |"
     yield "|---|---|---|"
@@ -391,6 +417,7 @@ def main() -> None:
     making.add_argument("--seconds", type=float, default=100)
     measuring = commands.add_parser("measure")
     measuring.add_argument("cache", type=Path)
+    measuring.add_argument("--photos", type=Path, nargs="+", required=True)
     measuring.add_argument("--kodak", type=Path, required=True)
     measuring.add_argument("-o", "--output", type=Path, required=True)
     showing = commands.add_parser("tables")
@@ -399,7 +426,9 @@ def main() -> None:
     if arguments.command == "make":
         make(arguments.cache, arguments.photos, arguments.kodak, arguments.seconds)
     elif arguments.command == "measure":
-        arguments.output.write_text(json.dumps(measure(arguments.cache, arguments.kodak), indent=1) + "\n")
+        arguments.output.write_text(
+            json.dumps(measure(arguments.cache, arguments.photos, arguments.kodak), indent=1) + "\n"
+        )
     else:
         print("\n".join(tables(json.loads(arguments.results.read_text()))))
 

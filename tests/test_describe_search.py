@@ -59,8 +59,9 @@ def test_pictures_that_show_nothing_are_not_stretched_until_they_do() -> None:
     rows = np.zeros(2, RECORD)
     rows["luma"] = np.random.default_rng(0).integers(100, 102, (2, 8, 8))
     rows["chroma"] = 128
-    first, second = alike.shapes(rows)
-    assert np.linalg.norm(first - second) < alike.LIMIT
+    assert alike.distances(*2 * [alike.shapes(rows)]).max() < alike.LIMIT
+    rows["luma"][1] += 100  # a black frame is no copy of a grey one
+    assert alike.distances(*2 * [alike.shapes(rows)])[0, 1] > alike.LIMIT
 
 
 def test_a_picture_is_most_similar_to_itself(made: Path) -> None:

@@ -20,11 +20,15 @@ from aecodec.errors import AecodecError
 
 Floats = npt.NDArray[np.float32]
 
-# Distances of `shapes` below which two pictures count as one; benchmarks/describe.py measures what they let pass.
-STRICT = 2.2
-LIMIT = 3.0
-FLAT = 5.0  # levels that are added to a picture's contrast: what shows nothing is not stretched until it shows noise
-CHROMA = 0.005  # of a level of chroma, against a deviation of luma
+# Distances of `shapes` below which two pictures count as one: of a million pairs of different photographs one is nearer
+# than the former, of a hundred thousand one than the latter (benchmarks/describe.py, docs/archive.md).
+STRICT = 0.85
+LIMIT = 1.15
+FLAT = (
+    40.0  # levels that are added to a picture's contrast: what shows nothing is not stretched until it shows something
+)
+CHROMA = 0.1  # of a level of chroma, against one of luma
+BRIGHTNESS = 0.2  # of the mean, against a deviation from it
 TEXTURE = 0.5  # of a deviation of the features, against the distance of histograms
 FINE = BITS // 3  # groups of channels from which on they are of fine detail
 BLOCK = 1000  # pictures that are compared with all at a time
@@ -56,16 +60,16 @@ class Match:
 
 
 def shapes(rows: Rows, mirrored: bool = False) -> Floats:
-    """(N, 192): luma without its mean and divided by its deviation, then weighted chroma. Euclidean distances between
-    them tell how different pictures are, whatever their size, brightness and contrast. mirrored: left for right."""
+    """(N, 193): luma without its mean, chroma with less weight, both divided by the picture's contrast, and a little of
+    the mean. Euclidean distances between them tell how different pictures are, whatever their size. mirrored: left for
+    right."""
     luma = rows["luma"].astype(np.float32)
-    chroma = rows["chroma"].astype(np.float32)
+    chroma = rows["chroma"].astype(np.float32) - 128
     if mirrored:
         luma, chroma = luma[:, :, ::-1], chroma[:, :, :, ::-1]
-    luma = luma.reshape(-1, 64)
-    centred = luma - luma.mean(1, keepdims=True)
-    shape = centred / (luma.std(1, keepdims=True) + FLAT)
-    return np.concatenate([shape, CHROMA * (chroma.reshape(-1, 128) - 128)], 1)
+    luma, chroma = luma.reshape(-1, 64), chroma.reshape(-1, 128)
+    mean, contrast = luma.mean(1, keepdims=True), luma.std(1, keepdims=True) + FLAT
+    return np.concatenate([(luma - mean) / contrast, CHROMA * chroma / contrast, BRIGHTNESS * mean / 8], 1)
 
 
 def distances(a: Floats, b: Floats) -> Floats:

@@ -14,8 +14,7 @@ from aecodec.description import HUES, SATURATIONS, VALUES, expanded
 from aecodec.errors import AecodecError
 
 LEAST = 10  # pictures without which nothing is usual
-COMPONENTS = 40
-CLIP = 8.0  # deviations; one number alone is no reason
+TREES = 100
 TOLD = 2.5  # robust deviations from which a property is a reason
 WITHOUT = "needs scikit-learn: pip install 'aecodec[browse]'"
 
@@ -57,20 +56,17 @@ def numbers(rows: Rows) -> Floats:
 
 
 def strangeness(rows: Rows) -> Floats:
-    """(N,): the Mahalanobis distance from the others, in the components in which pictures differ most, and in what is
-    left of them; its median is 1."""
+    """(N,): how few cuts at random set a picture apart from the others, by an isolation forest; its median is 1.
+
+    A Mahalanobis distance finds less: benchmarks/describe.py compares them.
+    """
     try:
-        from sklearn.decomposition import PCA
-        from sklearn.preprocessing import StandardScaler
+        from sklearn.ensemble import IsolationForest
     except ImportError as error:
         raise AecodecError(f"finding outliers {WITHOUT}") from error
-    values = StandardScaler().fit_transform(numbers(rows)).clip(-CLIP, CLIP)
-    components = min(COMPONENTS, len(rows) // 2)
-    model = PCA(components, whiten=True, svd_solver="full").fit(values)
-    whitened = model.transform(values)
-    rest = values - model.inverse_transform(whitened)
-    distance = np.sqrt((whitened**2).sum(1) + components * (rest**2).mean(1))
-    return distance / np.median(distance)
+    values = numbers(rows)
+    scores = -IsolationForest(n_estimators=TREES, random_state=0).fit(values).score_samples(values)
+    return scores / np.median(scores)
 
 
 def _reasons(rows: Rows) -> list[list[str]]:
