@@ -123,7 +123,7 @@ def describe(file: File, model: Model, file_bytes: int) -> Description:
     """
     family, header = model.family, file.header
     if not isinstance(family, Describing):
-        raise AecodecError(f"models of the family {model.family_name} do not describe pictures yet; aec1 does")
+        raise AecodecError(f"models of the family {model.family_name} do not describe pictures; aec1 and aec2 do")
     size = header.height, header.width
     padded = tiling.padded(size, family.geometry.padding)
     boxes = tiling.tiles(padded, header.tile)
