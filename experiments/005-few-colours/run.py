@@ -1,4 +1,7 @@
-"""What patches of few colours bring: python run.py; bytes and SSIMULACRA2 of benchmarks/pictures, effort 0; goes on where it was stopped."""
+"""What patches of few colours bring to benchmarks/pictures: python run.py. Goes on where it was stopped.
+
+Bytes, SSIMULACRA2, whether patched, whether exact; without a search.
+"""
 
 from __future__ import annotations
 
