@@ -35,22 +35,22 @@ RESULTS = "<!-- results of benchmarks/speed.py -->"
 ROOT = Path(__file__).resolve().parents[1]
 QUALITY = 50
 SECONDS = 1.5  # each measurement is repeated until so much time is spent; the fastest counts
-AEC1 = "families.aec1"
+SHARED, AEC1 = "families.hyperprior", "families.aec1"
 STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is wrapped
     "read": [("codec", "load"), ("container", "read")],
-    "colour": [("analysis", "pad"), (f"{AEC1}.family", "network_input")],
-    "analysis": [(f"{AEC1}.network:Analysis", "forward")],
-    "hyper": [(f"{AEC1}.network:EntropyModel", "hyper_latents")],
-    "scale model": [(f"{AEC1}.scale_model:ExactScaleModel", "__call__")],
-    "means": [(f"{AEC1}.network:EntropyModel", f"mean_of_{number}_pass") for number in ("first", "second")],
-    "rounding": [(f"{AEC1}.rounding", "quantise"), (f"{AEC1}.family", "shifts")],
+    "colour": [("analysis", "pad"), (f"{SHARED}.family", "network_input")],
+    "analysis": [(f"{SHARED}.layers:Analysis", "forward")],
+    "hyper": [(f"{SHARED}.layers:EntropyModel", "hyper_latents")],
+    "scale model": [(f"{SHARED}.scale_model:ExactScaleModel", "__call__")],
+    "means": [(f"{SHARED}.layers:EntropyModel", f"mean_of_{number}_pass") for number in ("first", "second")],
+    "rounding": [(f"{SHARED}.rounding", "quantise"), (f"{SHARED}.family", "shifts")],
     "signs": [
-        *((f"{AEC1}.family", name) for name in ("sign_groups", "tables_of", "without_signs", "with_signs")),
-        (f"{AEC1}.rounding", "hide"),
+        *((f"{SHARED}.family", name) for name in ("sign_groups", "tables_of", "without_signs", "with_signs")),
+        (f"{SHARED}.rounding", "hide"),
     ],
     "ANS": [("coding.tables:Tables", name) for name in ("encode", "decoder")] + [("coding.tables:Decoder", "take")],
-    "search": [(f"{AEC1}.family", "search")],
-    "synthesis": [(f"{AEC1}.network:Synthesis", "forward"), (f"{AEC1}.search", "latents_of_pixels")],
+    "search": [(f"{SHARED}.family", "search")],
+    "synthesis": [(f"{AEC1}.network:Synthesis", "forward"), (f"{SHARED}.search", "latents_of_pixels")],
     "pixels": [(f"{AEC1}.family", "pixels_of_squares"), ("canvas:Canvas", "paste"), ("codec", "to_image")],
     "write": [("container", "write")],
 }
