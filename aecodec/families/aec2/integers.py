@@ -111,14 +111,15 @@ def export(model: Aec2) -> dict[str, Tensor]:
         if input_steps:
             largest = weight.abs().flatten(1).amax(1).clamp_min(1e-9)
             exponent, key = torch.floor(torch.log2(WIDE_TOP / largest)).clamp(-8, 30), "exponent"
-            integers, top, steps = torch.int16, torch.int64, input_steps
+            rounded = torch.round(weight * torch.exp2(exponent).view(-1, 1, 1, 1)).to(torch.int16)
+            top, steps = torch.int64, input_steps
         else:
             assert isinstance(convolution, DecoderConv2d)
             exponent, key = convolution.exponent().double(), "shift"
-            integers, top, steps = torch.int8, torch.int32, ACTIVATION_STEPS
-        scale = torch.exp2(exponent)
-        tensors[f"{name}.weight"] = torch.round(weight * scale.view(-1, 1, 1, 1)).to(integers)
-        tensors[f"{name}.bias"] = torch.round(layer.biases().double() * scale * steps).to(top)
+            rounded = convolution.integers().to(torch.int8)
+            top, steps = torch.int32, ACTIVATION_STEPS
+        tensors[f"{name}.weight"] = rounded
+        tensors[f"{name}.bias"] = torch.round(layer.biases().double() * torch.exp2(exponent) * steps).to(top)
         tensors[f"{name}.{key}"] = exponent.to(torch.int8)
         if not input_steps:
             check_narrow(name, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
