@@ -57,6 +57,7 @@ __all__ = [
     "describe",
     "info",
     "open_archive",
+    "thumbnail",
 ]
 
 _ERRORS = (
@@ -73,8 +74,8 @@ def compress(image: Given, quality: float | None = None, **options: Unpack[Encod
     """A picture as the bytes of an .aec file, with the default model on the best device.
 
     image: file name, open file, bytes of a picture file, Pillow image, or array (H, W, 3), (H, W) or (H, W, 4).
-    quality: 1..100, 50 if nothing else is asked for. options: bpp, size, psnr, min_psnr, effort, tile. See
-    `Codec.compress` and `EncodeOptions`.
+    quality: 1..100, 50 if nothing else is asked for. options: bpp, size, psnr, ..., see
+    `EncodeOptions`.
 
     >>> import numpy, aecodec
     >>> len(aecodec.compress(numpy.zeros((480, 640, 3), numpy.uint8), size="1 kB")) <= 1000
@@ -130,6 +131,16 @@ def info(data: Encoded) -> Info:
     from aecodec import facts
 
     return facts.info(data)
+
+
+def thumbnail(data: Encoded, size: int = 256) -> Image.Image:
+    """The picture in an .aec file at most `size` pixels each way, upright. See `Codec.thumbnail`.
+
+    >>> import numpy, aecodec
+    >>> aecodec.thumbnail(aecodec.compress(numpy.zeros((96, 128, 3), numpy.uint8)), 64).size
+    (64, 48)
+    """
+    return _default_decoder().thumbnail(data, size)
 
 
 def open_archive(path: str | Path, device: str = "auto", model: str | Path | None = None) -> Archive:

@@ -27,6 +27,7 @@ from aecodec.models import Model
 from aecodec.options import EncodeOptions
 from aecodec.patching import Drawing
 from aecodec.picture import Picture, Samples, chunks_of, load, to_image
+from aecodec.picture.preview import preview_of, thumbnail_of, with_preview
 from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, in_parallel, session
 
@@ -126,6 +127,8 @@ class Codec:
         return picture
 
     def _encode(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[bytes]:
+        if options.preview is not None:
+            pictures = [with_preview(picture, options.preview) for picture in pictures]
         if options.needs_search:
             return [self._meet(picture, options) for picture in pictures]
         files = self._write(pictures, self._analyses(pictures, options), options.first_quality, options)
@@ -233,6 +236,19 @@ class Codec:
             (picture,) = self._read([file], [region])
             return to_image(turned_upright(picture) if upright else picture), damage
 
+    def thumbnail(self, data: Encoded, size: int = 256) -> Image.Image:
+        """The picture in an .aec file as it is meant to be seen, at most `size` pixels each way: from the file's
+        preview, if that is large enough, without any network; otherwise decoded and shrunk. 8 bits, with its ICC
+        profile and no other metadata. Raises as `decompress` does, and AecodecError if the size is less than 1."""
+        if size < 1:
+            raise AecodecError(f"a thumbnail of {size} pixels; expected at least 1")
+        file = container.read(inputs.encoded(data), self.pixel_limit)
+        small = preview_of(file.chunks, file.header)
+        if small is None or max(small.width, small.height) < min(size, max(file.header.width, file.header.height)):
+            with session(self.threads):
+                (small,) = self._read([file])
+        return thumbnail_of(small, size)
+
     def describe(self, given: Given | Encoded, quality: float | None = None) -> Description:
         """What a picture is like: a record of 0.6 kB, for searching among many; see `description.Description`.
 
@@ -292,7 +308,7 @@ class Codec:
         def write(rest: Picture) -> File:
             return self._write([rest], self._analyses([rest], options), file.header.quality, options)[0]
 
-        return drawing.patched(file, write, lambda file: self._read([file])[0])
+        return drawing.patched(file, write, lambda file, region: self._read([file], [region])[0])
 
     def _analyses(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[Analysis]:
         sides = [side_of_tiles(self.model_for(options).family, picture, options.tile) for picture in pictures]

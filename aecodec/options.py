@@ -22,6 +22,7 @@ DEFAULT_EFFORT = 1  # steps of the encoder's search
 EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
 TILE_MAX = isqrt(MAX_TILE_PIXELS)
 TUNES = ("visual", "psnr")
+PREVIEWS = range(16, 1025)  # pixels of a side
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -69,6 +70,8 @@ class EncodeOptions:
     takes the same time as ever.
     tune: which of the default models codes, if none is given: "visual", made for what the eye sees, or "psnr", made for
     small squared errors; None: "psnr" where a `psnr` is asked for, otherwise "visual".
+    preview: side in pixels, 16 to 1024, at most, of a small picture that is put into files of pictures that are at
+    least twice as large, for programs that show many; None: none. One of 256 takes about 10 kB.
     tile: side in pixels of the tiles of pictures that are larger than one, a multiple of 64; 0: no tiles, without which
     pictures of up to four megapixels can do; None: 1024 for pictures of more than two megapixels.
 
@@ -88,6 +91,7 @@ class EncodeOptions:
         "SSIMULACRA2 of each picture, at least: 90 visually lossless, 80 very good, 70 good, 50 fair.",
         "0..100",
     )
+    preview: int | None = _option(None, int, "Put in a small picture of so many pixels each way, at most.", "PIXELS")
     tune: str | None = _option(
         None, parse_tune, "What files are made for: the eye, or small squared errors.", "|".join(TUNES)
     )
@@ -108,6 +112,8 @@ class EncodeOptions:
             parse_tune(self.tune)
         if not 0 <= self.effort <= EFFORT_MAX or self.effort != int(self.effort):
             raise AecodecError(f"effort {self.effort}; expected a whole number, 0 to {EFFORT_MAX}")
+        if self.preview is not None and self.preview not in PREVIEWS:
+            raise AecodecError(f"preview {self.preview}; expected {PREVIEWS[0]} to {PREVIEWS[-1]} pixels")
         if self.tile is not None and (not 0 <= self.tile <= TILE_MAX or self.tile % TILE_UNIT):
             raise AecodecError(f"tile {self.tile}; expected a multiple of {TILE_UNIT} up to {TILE_MAX}, or 0")
 
@@ -160,3 +166,4 @@ class EncodeArguments(TypedDict, total=False):
     tune: str | None
     effort: int | str
     tile: int | str | None
+    preview: int | str | None

@@ -24,11 +24,12 @@ from aecodec.picture import Picture, Pixels
 from aecodec.tiling import Box
 
 Write = Callable[[Picture], File]  # at the same quality
-Read = Callable[[File], Picture]
+Read = Callable[[File, tuple[int, int, int, int] | None], Picture]  # a region, see `Codec.decompress`, or all
 OfBlocks = npt.NDArray[np.float32]
 
 COLOURS = (8, 12, 16, 24, 32, 48, 64, 96)  # along edges; the last version has all
 FIRST = 3  # of these, is looked at first
+HOPE = 0.1  # of what zlib needs for a block: no lossless code was seen to need less, but for blocks of one colour
 MOST = 0.5  # part of drawn blocks from which it is tried whether all of the picture is better off without the network
 THOROUGH_PIXELS = 2**20  # larger pictures would wait too long for a smaller lossless code
 # What a bit is worth in squared levels, by quality, where the network codes photographs: measured on held-out ones with
@@ -51,12 +52,21 @@ def price_of_colours(quality: float) -> float:
 
 
 class Version(NamedTuple):
-    """What a lossless code may hold instead of the picture: its pixels, and of each block its bytes, about, and its
-    squared errors."""
+    """What a lossless code may hold instead of the picture: its pixels, and of each block its squared errors, and its
+    bytes as zlib packs it: about in proportion to those of the lossless code."""
 
     pixels: Pixels
-    sizes: OfBlocks
     errors: OfBlocks
+    packed: OfBlocks
+
+
+class Candidate(NamedTuple):
+    """A version, or of some blocks one and of the others another, at a quality: pixels, squared errors of each block,
+    and how many bytes it takes, about."""
+
+    pixels: Pixels
+    errors: OfBlocks
+    sizes: OfBlocks
 
 
 class Drawing:
@@ -69,6 +79,7 @@ class Drawing:
         self.picture, self.tiles = picture, tiles
         self.mask: Mask = np.zeros((1, 1), bool)
         self._versions: dict[int, Version] = {}
+        self._ratios: dict[int, float] = {}  # of bytes of the lossless code to those of zlib, of each version
         self._chunks: dict[bytes, bytes] = {}
         if picture.depth == 8:
             self._steps = drawing.steps(picture.colour)
@@ -81,11 +92,13 @@ class Drawing:
             return plain
         quality = file.header.quality / 100
         levels, colours = 1 / (8 * worth_of_a_bit(quality)), price_of_colours(quality)
-        errors = patches.squared_errors(self.picture.colour, read(file).colour)
+        errors = self._errors(file, read)
         lossy = errors * levels + self._share(sum(map(len, file.tiles)))
         pixels = self.picture.width * self.picture.height
         best, least = plain, len(plain) + float(errors.sum()) * levels
         for version in self._candidates(lossy, colours):
+            if not np.isfinite(version.sizes).all():
+                continue
             for mask in self._choices(lossy - version.sizes - version.errors * colours):
                 chunk = self._chunk(version, mask)
                 left = float(version.errors[mask].sum()) * colours + float(errors[~mask].sum()) * levels
@@ -109,13 +122,17 @@ class Drawing:
         sets = [mask] if mask.any() else []
         return sets + ([np.ones_like(mask)] if self.mask.mean() > MOST and not mask.all() else [])
 
-    def _candidates(self, lossy: OfBlocks, colours: float) -> list[Version]:
+    def _candidates(self, lossy: OfBlocks, colours: float) -> list[Candidate]:
         """The version that costs least, beside those with a few colours more and fewer; with all colours in blocks in
-        which that costs less, and in all of them."""
+        which that costs less, and in all of them. None where no version can gain."""
 
         def costs(number: int) -> OfBlocks:
+            sizes = self._sizes(number, lossy, colours)
+            return np.minimum(sizes + self._version(number).errors * colours, lossy)[self.mask]
+
+        def candidate(number: int) -> Candidate:
             version = self._version(number)
-            return np.minimum(version.sizes + version.errors * colours, lossy)[self.mask]
+            return Candidate(version.pixels, version.errors, self._sizes(number, lossy, colours))
 
         at, found = FIRST, costs(FIRST).sum()
         for step in (1, -1):
@@ -124,7 +141,7 @@ class Drawing:
                 at, found = at + step, other
             if at != start:
                 break
-        few, exact = self._version(at), self._version(len(COLOURS))
+        few, exact = candidate(at), candidate(len(COLOURS))
         whole = exact.sizes <= few.sizes + few.errors * colours
         if whole[self.mask].all():
             return [exact]
@@ -133,20 +150,55 @@ class Drawing:
         inside = patches.of_pixels(whole, few.pixels.shape[:2])
         pixels = np.where(inside if few.pixels.ndim == 2 else inside[:, :, None], exact.pixels, few.pixels)
         parts = (np.where(whole, one, other) for one, other in zip(exact[1:], few[1:], strict=True))
-        return [Version(pixels, *parts), exact]
+        return [Candidate(pixels, *parts), exact]
+
+    def _errors(self, file: File, read: Read) -> OfBlocks:
+        """Squared errors of the blocks that are looked at in a file, tile by tile; 0 of the others, for the sake of
+        time."""
+        colour, blocks = self.picture.colour, self._looked_at
+        if blocks.all():
+            return patches.squared_errors(colour, read(file, None).colour)
+        errors = np.zeros(blocks.shape, np.float32)
+        for tile in self.tiles:
+            own = tile.rounded_out(BLOCK).in_units(BLOCK)
+            rows, columns = (np.flatnonzero(blocks[own.slices].any(axis)) for axis in (1, 0))
+            if len(rows):
+                top, left, bottom, right = (
+                    own.top + rows[0],
+                    own.left + columns[0],
+                    own.top + rows[-1],
+                    own.left + columns[-1],
+                )
+                part = colour[top * BLOCK : (bottom + 1) * BLOCK, left * BLOCK : (right + 1) * BLOCK]
+                region = int(left) * BLOCK, int(top) * BLOCK, part.shape[1], part.shape[0]
+                found = patches.squared_errors(part, read(file, region).colour)
+                errors[top : bottom + 1, left : right + 1] = found
+        return np.where(blocks, errors, np.float32(0))
 
     def _version(self, number: int) -> Version:
         if number not in self._versions:
             colour = pixels = self.picture.colour
             if number < len(COLOURS):
-                pixels = drawing.with_fewer_colours(colour, self._steps, COLOURS[number])
-            everything = np.ones_like(self.mask)
-            size = sum(len(patch.data) for patch in patches.patches_of(pixels, everything, self.tiles))
-            sizes = _packed_sizes(pixels)
-            self._versions[number] = Version(
-                pixels, sizes * (size / sizes.sum()), patches.squared_errors(colour, pixels)
-            )
+                pixels = drawing.with_fewer_colours(colour, self._steps, COLOURS[number], self._looked_at)
+            packed = _packed_sizes(pixels, self._looked_at)
+            self._versions[number] = Version(pixels, patches.squared_errors(colour, pixels), packed)
         return self._versions[number]
+
+    @property
+    def _looked_at(self) -> Mask:
+        """The blocks that may be coded without loss: drawn ones, or all."""
+        return np.ones_like(self.mask) if self.mask.mean() > MOST else self.mask
+
+    def _sizes(self, number: int, lossy: OfBlocks, colours: float) -> OfBlocks:
+        """How many bytes each block takes in a version, about; infinitely many where it cannot gain, so that blocks of
+        photographs that look drawn cost no time."""
+        version, blocks = self._version(number), self._looked_at
+        if number not in self._ratios:
+            if not (HOPE * version.packed + version.errors * colours < lossy)[self.mask].any():
+                return np.full_like(version.packed, np.inf)
+            made = patches.patches_of(version.pixels, blocks, self.tiles)
+            self._ratios[number] = sum(len(patch.data) for patch in made) / float(version.packed[blocks].sum())
+        return version.packed * np.float32(self._ratios[number])
 
     def _share(self, size: int) -> OfBlocks:
         """How many bytes of the network's each block takes, about: by how much there is to see in it."""
@@ -154,19 +206,19 @@ class Drawing:
         total = float(seen.sum())
         return seen * np.float32(size / total) if total else seen
 
-    def _chunk(self, version: Version, mask: Mask, thorough: bool = False) -> bytes:
+    def _chunk(self, version: Candidate, mask: Mask, thorough: bool = False) -> bytes:
         key = hashlib.sha256(bytes([thorough]) + mask.tobytes() + version.pixels.tobytes()).digest()
         if key not in self._chunks:
             made = patches.patches_of(version.pixels, mask, self.tiles, thorough)
             self._chunks[key] = patches.pack(made)
         return self._chunks[key]
 
-    def _without_network(self, file: File, version: Version, chunk: bytes, read: Read) -> bytes | None:
+    def _without_network(self, file: File, version: Candidate, chunk: bytes, read: Read) -> bytes | None:
         """The file in which patches cover all, so that it does not matter what the network makes of empty payloads;
         None if the family has no meaning for these."""
         other = replace(_with_chunk(file, chunk), tiles=[b""] * len(file.tiles))
         try:
-            return container.write(other) if np.array_equal(read(other).colour, version.pixels) else None
+            return container.write(other) if np.array_equal(read(other, None).colour, version.pixels) else None
         except FormatError:
             return None
 
@@ -175,8 +227,10 @@ def _with_chunk(file: File, chunk: bytes) -> File:
     return replace(file, chunks={**file.chunks, container.PATCHES: chunk})
 
 
-def _packed_sizes(pixels: Pixels) -> OfBlocks:
-    """Bytes of each block as zlib packs it: about in proportion to those of other lossless codes."""
-    rows, columns = (range(0, side, BLOCK) for side in pixels.shape[:2])
-    sizes = [[len(zlib.compress(pixels[y : y + BLOCK, x : x + BLOCK].tobytes(), 1)) for x in columns] for y in rows]
-    return np.array(sizes, np.float32)
+def _packed_sizes(pixels: Pixels, blocks: Mask) -> OfBlocks:
+    """Bytes of these blocks as zlib packs them; 0 of the others."""
+    sizes = np.zeros(blocks.shape, np.float32)
+    for row, column in np.argwhere(blocks):
+        y, x = row * BLOCK, column * BLOCK
+        sizes[row, column] = len(zlib.compress(pixels[y : y + BLOCK, x : x + BLOCK].tobytes(), 1))
+    return sizes

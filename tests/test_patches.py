@@ -76,7 +76,7 @@ def test_what_the_network_does_well_is_left_to_it(codec: Codec) -> None:
 def test_few_colours_keep_even_areas_and_gradients_as_they_are() -> None:
     pixels = np.repeat(np.linspace(40, 200, 256).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
     pixels[20:40, 100:180] = page()[4:24, 6:86]
-    fewer = drawing.with_fewer_colours(pixels, drawing.steps(pixels), 8)
+    fewer = drawing.with_fewer_colours(pixels, drawing.steps(pixels), 8, np.ones((1, 4), bool))
     changed = (fewer != pixels).any(2)
     assert changed[20:40, 100:180].any()
     changed[19:41, 99:181] = False

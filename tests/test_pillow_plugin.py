@@ -38,7 +38,7 @@ def file(tmp_path: Path, photo: np.ndarray) -> Path:
 def test_open_and_save(codec: Codec, file: Path, photo: np.ndarray) -> None:
     with Image.open(file) as image:
         assert (image.format, image.mode, image.size) == ("AEC", "RGB", (144, 96))
-        assert image.get_format_mimetype() == "image/x-aec"
+        assert image.get_format_mimetype() == "image/x-aecodec"
         np.testing.assert_array_equal(np.asarray(image), np.asarray(codec.decompress(file.read_bytes())))
     assert Image.open(io.BytesIO(file.read_bytes())).convert("L").size == (144, 96)
     buffer = io.BytesIO()

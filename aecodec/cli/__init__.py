@@ -16,6 +16,7 @@ from aecodec.cli.output import ending
 COMMANDS = {
     "compress": ("aecodec.cli.coding:compress", "Compress photographs to .aec files."),
     "decompress": ("aecodec.cli.coding:decompress", "Decompress .aec files."),
+    "thumbnail": ("aecodec.cli.coding:thumbnail", "Write small pictures of .aec files."),
     "info": ("aecodec.cli.inspecting:info", "Show what an .aec file says of itself."),
     "compare": ("aecodec.cli.inspecting:compare", "Show how far picture B is from picture A."),
     "models": ("aecodec.cli.inspecting:models", "List the released models."),

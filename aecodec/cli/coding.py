@@ -146,6 +146,34 @@ def decompress(
     _run(native.decoder, archives, ".png", [".aec"], one, **options)
 
 
+@click.command(
+    epilog=examples(
+        "aecodec thumbnail photo.aec -o small.png             at most 256 pixels each way",
+        "aecodec thumbnail --pixels 128 *.aec -o thumbs/      several",
+    )
+)
+@click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@click.option("--pixels", default=256, type=click.IntRange(1), show_default=True, help="Of the longer side, at most.")
+@FILE_OPTIONS
+def thumbnail(archives: Sequence[Path], pixels: int, **options: Any) -> None:
+    """Write small pictures of .aec files, upright; quick where a preview is in the file (compress --preview)."""
+    from aecodec import native, picture
+
+    if options["target"] is None:
+        raise click.UsageError("where to? Name a file or a folder with -o")
+
+    def one(load: Callable[[], Codec], job: Conversion) -> dict[str, Any]:
+        data = sys.stdin.buffer.read() if job.source == STANDARD else job.source.read_bytes()
+        suffix = ".png" if job.target == STANDARD else job.target.suffix
+        picture.format_of(suffix)
+        codec = load()
+        small = codec.thumbnail(data, pixels)
+        after = _write(job, lambda file: picture.save(small, file, suffix))
+        return {"bytes_in": len(data), "bytes_out": after, **header_facts(data, codec)}
+
+    _run(native.decoder, archives, ".png", [".aec"], one, **options)
+
+
 def _refuse_other_suffix(photos: Sequence[Path], target: str | None) -> None:
     """What is written is an .aec file, whatever it is called; called otherwise, nothing would open it."""
     if target is None or target.endswith(("/", os.sep)) or len(photos) > 1 or photos[0].is_dir():

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from aecodec.patches import BAND, BLOCK, Mask, sums
+from aecodec.patches import BAND, BLOCK, Mask, of_pixels, sums
 from aecodec.picture import Pixels
 
 SMOOTH = 2  # levels: neighbours that differ by no more are of one colour, or of a gradient
@@ -43,10 +43,10 @@ def drawn(differences: Pixels) -> Mask:
     return even & (sums(either > EDGE) > HARD * sums(either > SMOOTH))
 
 
-def with_fewer_colours(colour: Pixels, differences: Pixels, count: int) -> Pixels:
-    """The picture with so many colours along its edges, beside those that are common."""
+def with_fewer_colours(colour: Pixels, differences: Pixels, count: int, blocks: Mask) -> Pixels:
+    """The picture with so many colours along the edges in these blocks, beside those that are common."""
     shown = colour if colour.ndim == 3 else np.repeat(colour[:, :, None], 3, 2)
-    edges = _beside(differences > EDGE) & ~_common(shown)
+    edges = _beside(differences > EDGE) & of_pixels(blocks, shown.shape[:2]) & ~_common(shown)
     if not edges.any():
         return colour
     pixels = shown[edges]

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from aecodec import container
 from aecodec.errors import FormatError
 from aecodec.picture.alpha import decode_alpha, encode_alpha
-from aecodec.picture.names import EIGHT, NAMES, depth_of
+from aecodec.picture.names import EIGHT, NAMES, PREVIEW, depth_of
 from aecodec.picture.types import Picture, Samples
+
+OWN = {*container.KNOWN_CHUNKS, PREVIEW}  # what a file has for itself, not what it keeps of a picture
 
 
 def chunks_of(picture: Picture) -> dict[str, bytes]:
@@ -46,6 +48,6 @@ def picture_of(colour: Samples, alpha: Samples | None, chunks: Mapping[str, byte
         chunks.get(container.EXIF),
         chunks.get(container.ICC),
         chunks.get(container.XMP),
-        {name: data for name, data in chunks.items() if name in NAMES and name not in container.KNOWN_CHUNKS},
+        {name: data for name, data in chunks.items() if name in NAMES and name not in OWN},
         depth_of(chunks),
     )

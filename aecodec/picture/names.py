@@ -11,6 +11,7 @@ from aecodec.errors import FormatError
 MORE_XMP, IPTC, RESOLUTION, COMMENT, PNG_CHUNKS = "xmpe", "iptc", "dens", "note", "pngc"
 CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
 TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"
+PREVIEW = "prvw"
 NAMES = {
     "ALPH": "alpha",
     "DPTH": "bits of the samples",
@@ -29,6 +30,7 @@ NAMES = {
     TRAILING: "what follows the JPEG",
     PICTURE_INDEX: "index of pictures",
     GAIN_VERSION: "gain map version",
+    PREVIEW: "preview",
 }
 COLOUR = (CICP, GAMMA, CHROMATICITIES)
 EIGHT = 8

@@ -35,7 +35,7 @@ def register(codec: Codec | None = None) -> None:
     Image.register_open(FORMAT, AecImageFile, lambda prefix: prefix.startswith(container.MAGIC))
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, ".aec")
-    Image.register_mime(FORMAT, "image/x-aec")
+    Image.register_mime(FORMAT, "image/x-aecodec")
 
 
 def _codec() -> Codec:
@@ -57,6 +57,7 @@ class AecImageFile(ImageFile.ImageFile):
     format = FORMAT
     format_description = "aecodec learned image"
     _data: bytes | None = None  # the file, until its pixels are decoded
+    _small: Image.Image | None = None  # what `draft` found
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -71,10 +72,26 @@ class AecImageFile(ImageFile.ImageFile):
             if chunk in content.chunks:
                 self.info[key] = content.chunks[chunk]
 
+    def draft(self, mode: str | None, size: tuple[int, int] | None) -> Any:
+        """The file's preview from now on, if it is large enough; `Image.thumbnail` asks for it."""
+        if self._data is None or size is None:
+            return None
+        from aecodec.picture import to_image
+        from aecodec.picture.preview import preview_of
+
+        content = container.read(self._data, pixel_limit=sys.maxsize)
+        small = preview_of(content.chunks, content.header)
+        if small is None or small.width < size[0] or small.height < size[1]:
+            return None
+        whole = self._size
+        self._small = to_image(small)
+        self._size, self._mode = self._small.size, self._small.mode
+        return self.mode, (0, 0, *whole)
+
     def load(self) -> Any:
         if self._data is not None:
             try:
-                decoded = _decoder().decompress(self._data)
+                decoded = self._small or _decoder().decompress(self._data)
             except AecodecError as error:
                 raise OSError(str(error)) from error
             self.im = decoded.im
