@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from aecodec import canvas, container, inputs, models, rate, tiling
@@ -26,10 +28,11 @@ from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import EncodeOptions
 from aecodec.patching import Drawing
-from aecodec.picture import Picture, Samples, chunks_of, load, to_image
+from aecodec.picture import Picture, Samples, chunks_of, filling, load, to_image
 from aecodec.picture.preview import preview_of, thumbnail_of, with_preview
 from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, in_parallel, session
+from aecodec.tiling import Box
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +40,15 @@ if TYPE_CHECKING:
 
     from aecodec.inputs import Encoded, Given
     from aecodec.options import EncodeArguments
+
+
+class Salvaged(NamedTuple):
+    """What could be had of a damaged file: the picture, lost tiles filled with colours that go smoothly over from what
+    is around them; a phrase for each damage, if any; and (H, W) bool, true where pixels were filled."""
+
+    image: Image.Image
+    damage: list[str]
+    filled: npt.NDArray[np.bool_]
 
 
 class Codec:
@@ -223,18 +235,34 @@ class Codec:
         wanted = [Canvas(*each, on_device=True) for each in zip(files, found, regions, strict=True)]
         return [(tensor, one.depth) for one, tensor in zip(wanted, canvas.tensors(wanted), strict=True)]
 
-    def salvage(
-        self, data: Encoded, region: Region | None = None, *, upright: bool = False
-    ) -> tuple[Image.Image, list[str]]:
-        """What is intact of a damaged .aec file: the picture, lost tiles grey, and a phrase for each damage, if any.
+    def salvage(self, data: Encoded, region: Region | None = None, *, upright: bool = False) -> Salvaged:
+        """What is intact of a damaged .aec file, see `Salvaged`.
 
         Up to 96 pixels around a lost tile are less exact, because they depend on its latents.
         Raises FormatError if the header or every tile is damaged, otherwise as `decompress` does.
         """
         with session(self.threads):
             file, damage = container.salvage(inputs.encoded(data), self.pixel_limit)
-            (picture,) = self._read([file], [region])
-            return to_image(turned_upright(picture) if upright else picture), damage
+            area = canvas.area_of(file.header, region)
+            whole = Box.whole((file.header.height, file.header.width))
+            tiles = tiling.tiles(whole.size, file.header.tile)
+            lost = [tile for number in sorted(file.lost) if (tile := tiles[number]).overlap(area)]
+            seen = area  # with what lost tiles in it are filled from
+            for tile in lost:
+                seen = seen.joined(tile.with_halo(filling.MARGIN, whole.size))
+            (picture,) = self._read([file], [(seen.left, seen.top, seen.width, seen.height)])
+            boxes = [tile.within(seen) for tile in lost]
+            inside = area.within(seen).slices
+            colour = filling.fill(picture.colour, boxes)[inside]
+            alpha = None if picture.alpha is None else picture.alpha[inside]
+            filled = np.zeros(seen.size, bool)
+            for box in boxes:
+                filled[box.slices] = True
+            picture, mask = replace(picture, colour=colour, alpha=alpha), filled[inside]
+            if upright:
+                mask = turned_upright(Picture(mask, exif=picture.exif)).colour
+                picture = turned_upright(picture)
+            return Salvaged(to_image(picture), damage, mask)
 
     def thumbnail(self, data: Encoded, size: int = 256) -> Image.Image:
         """The picture in an .aec file as it is meant to be seen, at most `size` pixels each way: from the file's

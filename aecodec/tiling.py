@@ -88,9 +88,14 @@ class Box:
             -(-self.right // unit) * unit,
         )
 
-    def joined(self, last: Box) -> Box:
-        """From this box to another one of its row, which lies to the right."""
-        return Box(self.top, self.bottom, self.left, last.right)
+    def joined(self, other: Box) -> Box:
+        """The smallest box that holds both."""
+        return Box(
+            min(self.top, other.top),
+            max(self.bottom, other.bottom),
+            min(self.left, other.left),
+            max(self.right, other.right),
+        )
 
 
 def padded(size: Size, unit: int) -> Size:

@@ -190,6 +190,6 @@ def test_forged_patches_are_typed_errors(codec: Codec) -> None:
 def test_a_file_whose_patches_are_lost_shows_the_rest(codec: Codec) -> None:
     data = bytearray(codec.compress(page(), 90))
     data[data.index(b"RIFF") + 30] ^= 1
-    image, damage = codec.salvage(bytes(data))
+    image, damage, _ = codec.salvage(bytes(data))
     assert image.size == (230, 150)
     assert "PTCH" in damage[0]

@@ -167,12 +167,13 @@ def _salvaged(item: Item, suffix: str, error: FormatError) -> Fetched:
     if suffix == ".aec":
         return Fetched(item, error=reason_of(error))
     try:
-        image, damage = item.archive.codec.salvage(item.read(checked=False))
+        image, damage, filled = item.archive.codec.salvage(item.read(checked=False))
     except (AecodecError, OSError, MemoryError) as worse:
         return Fetched(item, error=reason_of(worse))
     if image.size != item.size:
         return Fetched(item, error=reason_of(error))
-    return Fetched(item, error="only partly salvaged: " + "; ".join(damage or [str(error)]), image=image)
+    how = ", what is lost filled from around it" if filled.any() else ""
+    return Fetched(item, error=f"only partly salvaged{how}: " + "; ".join(damage or [str(error)]), image=image)
 
 
 def _make_link(folder: Folder, name: str, target: str, force: bool) -> None:

@@ -135,12 +135,13 @@ def decompress(
             container.read_header(inputs.encoded(data), options["pixel_limit"])
         codec = load()
         if salvage:
-            image, damage = codec.salvage(data, region, upright=upright)
+            image, damage, filled = codec.salvage(data, region, upright=upright)
         else:
-            image, damage = codec.decompress(data, region, upright=upright), []
+            image, damage, filled = codec.decompress(data, region, upright=upright), [], None
         after = _write(job, lambda file: picture.save(image, file, suffix, dither))
         if damage:
-            raise FormatError(f"only partly salvaged to {job.target}: {'; '.join(damage)}")
+            how = ", what is lost filled from around it" if filled is not None and filled.any() else ""
+            raise FormatError(f"only partly salvaged to {job.target}{how}: {'; '.join(damage)}")
         return {"bytes_in": len(data), "bytes_out": after, **header_facts(data, codec)}
 
     _run(native.decoder, archives, ".png", [".aec"], one, **options)
