@@ -26,9 +26,11 @@ from aecodec.families.base import Rendering
 from aecodec.many import Done, Errors, Many
 from aecodec.metrics import psnr
 from aecodec.models import Model
-from aecodec.options import EncodeOptions
+from aecodec.options import ESTIMATED, EncodeOptions
 from aecodec.patching import Drawing
 from aecodec.picture import Picture, Samples, chunks_of, filling, load, to_image
+from aecodec.picture.names import DENOISED
+from aecodec.picture.noise import estimated_noise
 from aecodec.picture.preview import preview_of, thumbnail_of, with_preview
 from aecodec.picture.turning import turned_upright
 from aecodec.pipeline import Job, in_parallel, session
@@ -139,6 +141,8 @@ class Codec:
         return picture
 
     def _encode(self, pictures: Sequence[Picture], options: EncodeOptions) -> list[bytes]:
+        if options.denoise == ESTIMATED:
+            return [self._encode([p], replace(options, denoise=estimated_noise(p)))[0] for p in pictures]
         if options.preview is not None:
             pictures = [with_preview(picture, options.preview) for picture in pictures]
         if options.needs_search:
@@ -358,6 +362,8 @@ class Codec:
 
         in_parallel([Job(job.size, partial(encode, job)) for job in latents], family.encoders(options))
         local = {} if family.portable else {container.LOCAL: self.model_for(options).family_name.encode()}
+        if options.denoise:
+            local[DENOISED] = round(100 * options.denoise).to_bytes(2, "little")
         files = zip(headers, pictures, payloads, strict=True)
         return [File(header, chunks_of(picture) | local, payload) for header, picture, payload in files]
 

@@ -23,6 +23,8 @@ EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
 TILE_MAX = isqrt(MAX_TILE_PIXELS)
 TUNES = ("visual", "psnr")
 PREVIEWS = range(16, 1025)  # pixels of a side
+ESTIMATED = 0.0  # of `denoise`
+NOISE_MAX = 100.0  # levels
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -48,6 +50,11 @@ def parse_tune(text: str) -> str:
     return text
 
 
+def parse_noise(text: str) -> float:
+    """Levels, or `ESTIMATED` for "auto". Raises ValueError if it is no number."""
+    return ESTIMATED if text == "auto" else float(text)
+
+
 def _option(default: Any, parse: Any, help: str, metavar: str | None = None, flags: tuple[str, ...] = ()) -> Any:
     """A field. parse: from what people write to its value. help, metavar, flags: of the command line."""
     metadata = {"parse": parse, "help": help, "metavar": metavar, "flags": flags}
@@ -70,6 +77,9 @@ class EncodeOptions:
     takes the same time as ever.
     tune: which of the default models codes, if none is given: "visual", made for what the eye sees, or "psnr", made for
     small squared errors; None: "psnr" where a `psnr` is asked for, otherwise "visual".
+    denoise: standard deviation, in levels of 255 and at most 100, of noise that is not to be coded; "auto", or 0: what
+    the picture seems to have. Only the encoder knows of it, and there is no search then, which would bring noise back.
+    Not with psnr, score and min_psnr, which measure the noise, too. None: pictures are coded as they are.
     preview: side in pixels, 16 to 1024, at most, of a small picture that is put into files of pictures that are at
     least twice as large, for programs that show many; None: none. One of 256 takes about 10 kB.
     tile: side in pixels of the tiles of pictures that are larger than one, a multiple of 64; 0: no tiles, without which
@@ -90,6 +100,9 @@ class EncodeOptions:
         float,
         "SSIMULACRA2 of each picture, at least: 90 visually lossless, 80 very good, 70 good, 50 fair.",
         "0..100",
+    )
+    denoise: float | None = _option(
+        None, parse_noise, "Leave out noise of this standard deviation, in levels of 255.", "auto|SIGMA"
     )
     preview: int | None = _option(None, int, "Put in a small picture of so many pixels each way, at most.", "PIXELS")
     tune: str | None = _option(
@@ -112,6 +125,11 @@ class EncodeOptions:
             parse_tune(self.tune)
         if not 0 <= self.effort <= EFFORT_MAX or self.effort != int(self.effort):
             raise AecodecError(f"effort {self.effort}; expected a whole number, 0 to {EFFORT_MAX}")
+        if self.denoise is not None:
+            if not 0 <= self.denoise <= NOISE_MAX:
+                raise AecodecError(f"denoise {self.denoise}; expected auto, or 0 to {NOISE_MAX:g} levels")
+            if measured := [name for name in ("psnr", "score", "min_psnr") if getattr(self, name) is not None]:
+                raise AecodecError(f"denoise and {measured[0]}, which measures the noise, too, contradict each other")
         if self.preview is not None and self.preview not in PREVIEWS:
             raise AecodecError(f"preview {self.preview}; expected {PREVIEWS[0]} to {PREVIEWS[-1]} pixels")
         if self.tile is not None and (not 0 <= self.tile <= TILE_MAX or self.tile % TILE_UNIT):
@@ -166,4 +184,5 @@ class EncodeArguments(TypedDict, total=False):
     tune: str | None
     effort: int | str
     tile: int | str | None
+    denoise: float | str | None
     preview: int | str | None

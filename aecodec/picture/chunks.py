@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from aecodec import container
 from aecodec.errors import FormatError
 from aecodec.picture.alpha import decode_alpha, encode_alpha
-from aecodec.picture.names import EIGHT, NAMES, PREVIEW, depth_of
+from aecodec.picture.names import DENOISED, EIGHT, NAMES, PREVIEW, depth_of
 from aecodec.picture.types import Picture, Samples
 
-OWN = {*container.KNOWN_CHUNKS, PREVIEW}  # what a file has for itself, not what it keeps of a picture
+OWN = {*container.KNOWN_CHUNKS, PREVIEW, DENOISED}  # what a file has for itself, not what it keeps of a picture
 
 
 def chunks_of(picture: Picture) -> dict[str, bytes]:

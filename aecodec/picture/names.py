@@ -11,7 +11,7 @@ from aecodec.errors import FormatError
 MORE_XMP, IPTC, RESOLUTION, COMMENT, PNG_CHUNKS = "xmpe", "iptc", "dens", "note", "pngc"
 CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
 TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"
-PREVIEW = "prvw"
+PREVIEW, DENOISED = "prvw", "dnse"
 NAMES = {
     "ALPH": "alpha",
     "DPTH": "bits of the samples",
@@ -31,6 +31,7 @@ NAMES = {
     PICTURE_INDEX: "index of pictures",
     GAIN_VERSION: "gain map version",
     PREVIEW: "preview",
+    DENOISED: "denoised",
 }
 COLOUR = (CICP, GAMMA, CHROMATICITIES)
 EIGHT = 8
@@ -57,6 +58,8 @@ def describe(chunks: Mapping[str, bytes]) -> dict[str, str]:
         from aecodec.picture.inspect import jpeg
 
         names[TRAILING] = jpeg.name_of_trailing(chunks[TRAILING], xmp, PICTURE_INDEX in chunks)
+    if len(chunks.get(DENOISED, b"")) == 2:
+        names[DENOISED] += f", sigma {int.from_bytes(chunks[DENOISED], 'little') / 100:g} of 255"
     if CICP in chunks:
         names[CICP] += " " + "/".join(map(str, chunks[CICP]))
     return names
