@@ -207,7 +207,7 @@ static aec_status open_model(const weights *w, const kernels *k, void **model, a
     l.status = read_config(w, &m->config, error);
     for (int i = 0; i < AEC_TABLES; i++) m->scales[i] = 0.11f * exp2f((float)i / 6);
     m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows, .hidden_signs = c->hidden_signs};
-    if (!l.status) aec__hyper_load(&l, &m->hyper);
+    if (!l.status) aec__hyper_load(&l, &m->hyper, "exact.");
     if (!l.status) load_means(&l, m);
     if (!l.status) load_synthesis(&l, m);
     aec__arena_free(&l.scratch);

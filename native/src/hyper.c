@@ -15,13 +15,13 @@
 #define Z_TOP 127
 #define SYMBOL_TOP 2047
 
-static void load_exact(loader *l, hyper *m, int number) {
+static void load_exact(loader *l, hyper *m, int number, const char *prefix) {
     static const int kernels_[TRUNK + 1] = {3, 1, 3, 1, 3, 1};
-    static const char *const names[TRUNK + 1] = {"exact.trunk.0", "exact.trunk.1", "exact.trunk.2",
-                                                 "exact.trunk.3", "exact.trunk.4", "exact.head"};
+    static const char *const names[TRUNK + 1] = {"trunk.0", "trunk.1", "trunk.2",
+                                                 "trunk.3", "trunk.4", "head"};
     exact_layer *e = &m->exact[number];
-    char full[96];
-    const char *name = names[number];
+    char full[96], own[96];
+    const char *name = aec__joined(own, sizeof own, prefix, names[number]);
     int inputs = number ? m->trunk : m->hyper, kernel = kernels_[number], taps = kernel * kernel;
     e->doubles = number == 1 || number == 3;
     e->kernel = kernel;
@@ -61,14 +61,17 @@ static void load_exact(loader *l, hyper *m, int number) {
     }
 }
 
-void aec__hyper_load(loader *l, hyper *m) {
+void aec__hyper_load(loader *l, hyper *m, const char *prefix) {
+    char z_index[96], z_weights[96];
+    aec__joined(z_index, sizeof z_index, prefix, "z_index");
+    aec__joined(z_weights, sizeof z_weights, prefix, "z_weights");
     m->kernels = l->kernels;
     if (!l->status) l->status = aec__tables_open(l->weights, &m->tables, l->error);
-    m->z_index = aec__integers(l, l->memory, "exact.z_index", INT32, 2, m->rows, m->hyper, 0, 0);
-    if (!l->status && !aec__has_tensor(l->weights, "exact.z_weights"))
+    m->z_index = aec__integers(l, l->memory, z_index, INT32, 2, m->rows, m->hyper, 0, 0);
+    if (!l->status && !aec__has_tensor(l->weights, z_weights))
         m->z_weights = aec__own(l, l->memory, 3, m->hyper, sizeof *m->z_weights);
-    else m->z_weights = aec__integers(l, l->memory, "exact.z_weights", INT8, 2, 3, m->hyper, 0, 0);
-    for (int number = 0; number <= TRUNK && !l->status; number++) load_exact(l, m, number);
+    else m->z_weights = aec__integers(l, l->memory, z_weights, INT8, 2, 3, m->hyper, 0, 0);
+    for (int number = 0; number <= TRUNK && !l->status; number++) load_exact(l, m, number, prefix);
 }
 
 void aec__hyper_close(hyper *m) { aec__tables_close(&m->tables); }

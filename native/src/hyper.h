@@ -35,8 +35,8 @@ typedef struct hyper_prepared {
     packed exact[TRUNK + 1][2];
 } hyper_prepared;
 
-/* Unpacks what is not there yet: sizes and kernels are. */
-void aec__hyper_load(loader *, hyper *);
+/* Unpacks what is not there yet; sizes are. prefix: of the names of its tensors. */
+void aec__hyper_load(loader *, hyper *, const char *prefix);
 void aec__hyper_close(hyper *);
 bool aec__hyper_prepare(const hyper *, arena *, int position, hyper_prepared *); /* false: no memory */
 

@@ -25,7 +25,7 @@ int32_t *aec__integers(loader *l, arena *a, const char *name, number_type type, 
     if (!l->status) l->status = aec__tensor(l->weights, name, type, rank, shape, &t, l->error);
     if (l->status) return NULL;
     int32_t *values = aec__own(l, a, t.count, 1, sizeof *values);
-    for (size_t i = 0; values && i < t.count; i++) values[i] = aec__integer(&t, i);
+    for (size_t i = 0; values && i < t.count; i++) values[i] = (int32_t)aec__integer(&t, i);
     return values;
 }
 
