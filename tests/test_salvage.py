@@ -133,7 +133,10 @@ def test_the_command_salvages_and_still_tells_of_the_damage(
     result = CliRunner().invoke(main, [*words, "--salvage"])
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
-    assert f"{path}: only partly salvaged to {target}, what is lost filled from around it: damaged: tile 0, bytes " in result.stderr
+    assert (
+        f"{path}: only partly salvaged to {target}, what is lost filled from around it: damaged: tile 0, bytes "
+        in result.stderr
+    )
     assert "tile 41, bytes" in result.stderr
     assert Image.open(target).size == (WIDTH, HEIGHT)
     path.write_bytes(data)
