@@ -16,9 +16,15 @@ import torch
 from aecodec.codec import Codec
 from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1
+from aecodec.families.aec2.config import ModelConfig as Aec2Config
+from aecodec.families.aec2.network import Aec2
+from aecodec.families.aec2.weights import tensors_of as aec2_tensors
 from aecodec.families.hyperprior.constants import BLOCK
 from aecodec.families.hyperprior.fitting import fit_tables
 from aecodec.families.hyperprior.klt import start_from_klt
+from aecodec.families.hyperprior.rounding import Encoder
+from aecodec.families.hyperprior.weights import metadata_of
+from aecodec.models import write_weights
 from aecodec.native import build
 from aecodec.training.export import save
 
@@ -106,3 +112,30 @@ def photo() -> np.ndarray:
     picture[30:60, 40:100] = (200, 60, 40)
     picture[(x - 110) ** 2 + (y - 60) ** 2 < 500] = (30, 90, 160)
     return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    config = Aec2Config(
+        latent_channels=64,
+        channels_8=32,
+        channels_16=32,
+        analysis_blocks_8=1,
+        analysis_blocks_16=1,
+        blocks_8=1,
+        blocks_16=2,
+        filter_layers=2,
+        hyper_channels=32,
+        trunk_channels=32,
+        context_channels=32,
+    )
+    network = Aec2(config)
+    start_from_klt(network, smooth_covariance())
+    with torch.no_grad():  # what would begin by changing nothing
+        for name, parameter in network.synthesis.named_parameters():
+            if name.endswith((".second.weight", "filter.last.weight", "blocks_16.weight")):
+                parameter.normal_(std=0.02)
+    path = tmp_path_factory.mktemp("aec2") / "small.safetensors"
+    write_weights(path, "aec2", aec2_tensors(network.eval(), *fit_tables(None)), metadata_of(config, Encoder()))
+    return path

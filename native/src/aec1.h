@@ -2,11 +2,10 @@
 #ifndef AEC_AEC1_H
 #define AEC_AEC1_H
 
-#include "arena.h"
-#include "entropy.h"
 #include "family.h"
+#include "hyper.h"
 
-enum { TRUNK = 5, MOST_BLOCKS = 8, MOST_FILTER_LAYERS = 16 };
+enum { MOST_BLOCKS = 8, MOST_FILTER_LAYERS = 16 };
 
 typedef struct config {
     int latent, hyper, trunk, context; /* channels */
@@ -27,24 +26,13 @@ typedef struct float_rows {
     int channels;
 } float_rows;
 
-/* An integer layer. Of one that doubles the resolution there are two, for the upper and the lower row. */
-typedef struct exact_layer {
-    packed rows[2];
-    int kernel, outputs;
-    bool doubles;
-    int32_t *biases; /* (learned rows, outputs) */
-} exact_layer;
-
 /* What is the same for all qualities. */
 typedef struct aec1 {
     arena memory;
     const kernels *kernels;
     config config;
-    tables tables;
+    hyper hyper;
     float scales[AEC_TABLES];
-    int32_t *z_index;   /* (learned rows, hyper) */
-    int32_t *z_weights; /* (3, hyper) */
-    exact_layer exact[TRUNK + 1];
     /* Means. Pairs are for positions of even and of odd row + column. */
     packed first_hidden, first_mean[2], context[2], second_hidden, second_mean[2];
     float *neighbours[4]; /* above, left, right, below: (latent,) */
@@ -58,8 +46,7 @@ typedef struct aec1 {
 typedef struct aec1_prepared {
     arena memory;
     const aec1 *model;
-    uint8_t *z_index; /* (hyper,) */
-    packed exact[TRUNK + 1][2];
+    hyper_prepared hyper;
     packed first, up[2], last[4], linear[8], filter_first, filter_last;
 } aec1_prepared;
 

@@ -5,99 +5,39 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POSITION_STEPS 9900
-#define EXACT_LIMIT (1 << 24) /* integers below are exact in float32, in any order of summation */
-#define ACTIVATION_TOP 255
-#define INDEX_TOP 63
-#define Z_INDEX_STEPS 4096
 #define FEATURE (1 / 16.f) /* of features, which are integers, for the float layers */
-
-typedef struct loader {
-    const weights *weights;
-    aec1 *model;
-    arena scratch;
-    aec_error *error;
-    aec_status status;
-} loader;
-
-static void *own(loader *l, arena *a, size_t n, size_t m, size_t element) {
-    void *block = l->status ? NULL : aec__arena_alloc(a, n, m, element);
-    if (!block && !l->status) l->status = aec__fail(l->error, AEC_MEMORY, "no memory for the model");
-    return block;
-}
-
-static float *floats(loader *l, arena *a, const char *name, int rank, uint64_t s0, uint64_t s1, uint64_t s2, uint64_t s3) {
-    tensor t;
-    const uint64_t shape[4] = {s0, s1, s2, s3};
-    if (!l->status) l->status = aec__tensor(l->weights, name, FLOAT32, rank, shape, &t, l->error);
-    if (l->status) return NULL;
-    float *values = own(l, a, t.count, 1, sizeof *values);
-    for (size_t i = 0; values && i < t.count; i++) values[i] = aec__float(&t, i);
-    return values;
-}
-
-static int32_t *integers(loader *l, arena *a, const char *name, number_type type, int rank, uint64_t s0, uint64_t s1,
-                         uint64_t s2, uint64_t s3) {
-    tensor t;
-    const uint64_t shape[4] = {s0, s1, s2, s3};
-    if (!l->status) l->status = aec__tensor(l->weights, name, type, rank, shape, &t, l->error);
-    if (l->status) return NULL;
-    int32_t *values = own(l, a, t.count, 1, sizeof *values);
-    for (size_t i = 0; values && i < t.count; i++) values[i] = aec__integer(&t, i);
-    return values;
-}
-
-static const char *joined(char *out, size_t room, const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    if (n + m >= room) n = room - m - 1;
-    memcpy(out, name, n);
-    memcpy(out + n, end, m + 1);
-    return out;
-}
 
 static float *weight_of(loader *l, const char *name, int outputs, int inputs, int kernel) {
     char full[96];
-    joined(full, sizeof full, name, ".weight");
-    return floats(l, &l->scratch, full, 4, outputs, inputs, kernel, kernel);
+    aec__joined(full, sizeof full, name, ".weight");
+    return aec__floats(l, &l->scratch, full, 4, outputs, inputs, kernel, kernel);
 }
 
 static float *bias_of(loader *l, const char *name, int outputs) {
     char full[96];
-    return floats(l, &l->scratch, joined(full, sizeof full, name, ".bias"), 1, outputs, 0, 0, 0);
+    return aec__floats(l, &l->scratch, aec__joined(full, sizeof full, name, ".bias"), 1, outputs, 0, 0, 0);
 }
 
-static float_rows rows_of(loader *l, const char *name, int channels) {
-    float_rows rows = {floats(l, &l->model->memory, name, 2, l->model->config.rows, channels, 0, 0), channels};
+static float_rows rows_of(loader *l, const char *name, int count, int channels) {
+    float_rows rows = {aec__floats(l, l->memory, name, 2, count, channels, 0, 0), channels};
     return rows;
 }
 
 /* ---- packing: weights in the order in which the kernel reads them ---- */
 
-static packed new_packed(loader *l, int outputs, int inputs) {
-    int block = l->model->kernels->block;
-    packed p = {inputs, outputs, (outputs + block - 1) / block * block, NULL, NULL, NULL, 0};
-    p.weights = own(l, &l->model->memory, p.padded, inputs, sizeof(float));
-    p.bias = own(l, &l->model->memory, p.padded, 1, sizeof(float));
-    return p;
-}
-
-static float *place(const packed *p, int block, int output, int input) {
-    return p->weights + ((size_t)(output / block) * p->inputs + input) * block + output % block;
-}
-
 /* A convolution of the file, whose outputs are wanted in another order (0: in their own). */
 static packed convolution(loader *l, const char *name, int outputs, int inputs, int kernel, int wanted, const int *order,
                           bool has_bias) {
-    packed p = new_packed(l, wanted, inputs * kernel * kernel);
+    packed p = aec__new_packed(l, wanted, inputs * kernel * kernel);
     const float *w = weight_of(l, name, outputs, inputs, kernel);
     const float *b = has_bias ? bias_of(l, name, outputs) : NULL;
     if (l->status) return p;
-    int block = l->model->kernels->block, taps = kernel * kernel;
+    int block = l->kernels->block, taps = kernel * kernel;
     for (int o = 0; o < wanted; o++) {
         int from = order ? order[o] : o;
         if (b) p.bias[o] = b[from];
         for (int i = 0; i < inputs; i++)
-            for (int t = 0; t < taps; t++) *place(&p, block, o, t * inputs + i) = w[((size_t)from * inputs + i) * taps + t];
+            for (int t = 0; t < taps; t++) *aec__place(&p, block, o, t * inputs + i) = w[((size_t)from * inputs + i) * taps + t];
     }
     return p;
 }
@@ -108,9 +48,9 @@ static packed plain(loader *l, const char *name, int outputs, int inputs, int ke
 
 /* A 3x3 convolution with as many inputs as outputs: by Winograd's algorithm if the kernels can. */
 static packed square(loader *l, const char *name, int channels) {
-    int block = l->model->kernels->block;
+    int block = l->kernels->block;
     if (channels % block) return plain(l, name, channels, channels, 3);
-    packed p = new_packed(l, channels, 36 * channels);
+    packed p = aec__new_packed(l, channels, 36 * channels);
     const float *w = weight_of(l, name, channels, channels, 3), *b = bias_of(l, name, channels);
     for (int o = 0; o < channels && !l->status; o++) {
         p.bias[o] = b[o];
@@ -127,81 +67,12 @@ static packed square(loader *l, const char *name, int channels) {
 static void scale_inputs(loader *l, packed *p, int from, int to, float by) {
     if (l->status) return;
     for (int o = 0; o < p->padded; o++)
-        for (int i = from; i < to; i++) *place(p, l->model->kernels->block, o, i) *= by;
+        for (int i = from; i < to; i++) *aec__place(p, l->kernels->block, o, i) *= by;
 }
 
-/* Channels 4 c + 2 i + j of a position become channel c of position (i, j) of a square: the order (j, c) of row i. */
-static void order_of_row(int channels, int i, int *order) {
-    for (int o = 0; o < 2 * channels; o++) order[o] = o % channels * 4 + 2 * i + o / channels;
-}
-
-/* Outputs of a layer that writes blocks of size x size pixels: those of a row of squares of 2x2 pixels, in the order
- * (column of the square; row, column, colour in it). The file has them as pixels unshuffled by 8, then by 2. */
-static void order_of_squares(int size, int row, int *order) {
-    for (int square = 0; square < size / 2; square++)
-        for (int k = 0; k < 12; k++) {
-            int colour = k % 3, y = 2 * row + k / 6, x = 2 * square + k / 3 % 2, at = colour * 64 + y % 8 * 8 + x % 8;
-            order[square * 12 + k] = size == 16 ? at * 4 + y / 8 * 2 + x / 8 : at;
-        }
-}
-
-static void load_exact(loader *l, int number) {
-    static const int kernels_[TRUNK + 1] = {3, 1, 3, 1, 3, 1};
-    static const char *const names[TRUNK + 1] = {"exact.trunk.0", "exact.trunk.1", "exact.trunk.2",
-                                                 "exact.trunk.3", "exact.trunk.4", "exact.head"};
-    aec1 *m = l->model;
-    exact_layer *e = &m->exact[number];
-    char full[96];
-    const char *name = names[number];
-    int inputs = number ? m->config.trunk : m->config.hyper, kernel = kernels_[number], taps = kernel * kernel;
-    e->doubles = number == 1 || number == 3;
-    e->kernel = kernel;
-    e->outputs = number == TRUNK ? m->config.latent : e->doubles ? 4 * m->config.trunk : m->config.trunk;
-    const int32_t *w = integers(l, &l->scratch, joined(full, sizeof full, name, ".weight"), INT8, 4, e->outputs, inputs,
-                                kernel, kernel);
-    const int32_t *shift = integers(l, &l->scratch, joined(full, sizeof full, name, ".shift"), INT8, 1, e->outputs, 0, 0, 0);
-    e->biases = integers(l, &m->memory, joined(full, sizeof full, name, ".bias"), INT32, 2, m->config.rows, e->outputs, 0, 0);
-    int *order = own(l, &l->scratch, e->outputs, 1, sizeof *order);
-    int rows = e->doubles ? 2 : 1, wanted = e->outputs / (e->doubles ? 2 : 1), block = m->kernels->block;
-    for (int i = 0; i < rows && !l->status; i++) {
-        packed *p = &e->rows[i];
-        *p = new_packed(l, wanted, inputs * taps);
-        p->scale = own(l, &m->memory, p->padded, 1, sizeof(float));
-        p->top = number == TRUNK ? INDEX_TOP : ACTIVATION_TOP;
-        if (l->status) return;
-        if (e->doubles) order_of_row(m->config.trunk, i, order);
-        for (int o = 0; o < wanted; o++) {
-            int from = e->doubles ? order[o] : o;
-            int64_t worst = 0, bias = 0;
-            for (int r = 0; r < m->config.rows; r++) {
-                int64_t b = e->biases[(size_t)r * e->outputs + from];
-                if (llabs(b) > bias) bias = llabs(b);
-            }
-            for (int k = 0; k < inputs; k++)
-                for (int t = 0; t < taps; t++) {
-                    int32_t value = w[((size_t)from * inputs + k) * taps + t];
-                    worst += labs(value);
-                    *place(p, block, o, t * inputs + k) = (float)value;
-                }
-            if (worst * ACTIVATION_TOP + bias >= EXACT_LIMIT || shift[from] < 0 || shift[from] > 30) {
-                l->status = aec__fail(l->error, AEC_MODEL, "weights: sums of layer %s do not fit float32 exactly", name);
-                return;
-            }
-            p->scale[o] = ldexpf(1, -shift[from]);
-        }
-    }
-}
-
-/* Channels of the pass that decodes positions of this parity first (0) or second (1). */
-static int half_start(const config *c, int parity, int pass) { return (parity ^ pass) ? c->latent / 2 : 0; }
-static int half_size(const config *c, int parity, int pass) {
-    return (parity ^ pass) ? c->latent - c->latent / 2 : c->latent / 2;
-}
-
-static void load_means(loader *l) {
-    aec1 *m = l->model;
+static void load_means(loader *l, aec1 *m) {
     const config *c = &m->config;
-    int *order = own(l, &l->scratch, c->latent, 1, sizeof *order);
+    int *order = aec__own(l, &l->scratch, c->latent, 1, sizeof *order);
     if (l->status) return;
     m->first_hidden = plain(l, "entropy_model.first_mean.0", c->context, c->trunk, 1);
     scale_inputs(l, &m->first_hidden, 0, c->trunk, FEATURE);
@@ -212,23 +83,23 @@ static void load_means(loader *l) {
     const float *features_bias = bias_of(l, "entropy_model.context_features", c->context);
     for (int parity = 0; parity < 2; parity++) {
         for (int pass = 0; pass < 2; pass++) {
-            for (int k = 0; k < half_size(c, parity, pass); k++) order[k] = half_start(c, parity, pass) + k;
+            for (int k = 0; k < aec__half_size(c->latent, parity, pass); k++) order[k] = aec__half_start(c->latent, parity, pass) + k;
             (pass ? m->second_mean : m->first_mean)[parity] =
                 convolution(l, pass ? "entropy_model.second_mean.3" : "entropy_model.first_mean.2", c->latent, c->context, 1,
-                            half_size(c, parity, pass), order, true);
+                            aec__half_size(c->latent, parity, pass), order, true);
         }
         /* What the context sees at a position is only what the first pass decoded there, the other half is 0. */
-        packed p = m->context[parity] = new_packed(l, c->context, 9 * c->half + c->trunk);
+        packed p = m->context[parity] = aec__new_packed(l, c->context, 9 * c->half + c->trunk);
         if (l->status) return;
         for (int o = 0; o < c->context; o++) {
             for (int t = 0; t < 9; t++) {
                 int there = parity ^ (t & 1); /* the four sides have odd numbers */
-                for (int k = 0; k < half_size(c, there, 0); k++)
-                    *place(&p, m->kernels->block, o, t * c->half + k) =
-                        context[((size_t)o * c->latent + half_start(c, there, 0) + k) * 9 + t];
+                for (int k = 0; k < aec__half_size(c->latent, there, 0); k++)
+                    *aec__place(&p, m->kernels->block, o, t * c->half + k) =
+                        context[((size_t)o * c->latent + aec__half_start(c->latent, there, 0) + k) * 9 + t];
             }
             for (int k = 0; k < c->trunk; k++)
-                *place(&p, m->kernels->block, o, 9 * c->half + k) = features[(size_t)o * c->trunk + k] * FEATURE;
+                *aec__place(&p, m->kernels->block, o, 9 * c->half + k) = features[(size_t)o * c->trunk + k] * FEATURE;
             p.bias[o] = context_bias[o] + features_bias[o];
         }
     }
@@ -236,7 +107,7 @@ static void load_means(loader *l) {
     static const int taps[4] = {1, 3, 5, 7};
     const float *neighbours = weight_of(l, "entropy_model.neighbours", c->latent, 1, 3);
     for (int t = 0; t < 4; t++) {
-        m->neighbours[t] = own(l, &m->memory, c->latent, 1, sizeof(float));
+        m->neighbours[t] = aec__own(l, l->memory, c->latent, 1, sizeof(float));
         for (int k = 0; k < c->latent && !l->status; k++) m->neighbours[t][k] = neighbours[k * 9 + taps[t]];
     }
 }
@@ -244,46 +115,45 @@ static void load_means(loader *l) {
 static void load_block(loader *l, residual_block *b, const char *name, int number, int channels) {
     char full[96], first[96], second[96];
     char digit[2] = {(char)('0' + number), 0};
-    joined(full, sizeof full, name, digit);
-    b->first = square(l, joined(first, sizeof first, full, ".first"), channels);
-    b->second = square(l, joined(second, sizeof second, full, ".second"), channels);
+    aec__joined(full, sizeof full, name, digit);
+    b->first = square(l, aec__joined(first, sizeof first, full, ".first"), channels);
+    b->second = square(l, aec__joined(second, sizeof second, full, ".second"), channels);
 }
 
-static void load_synthesis(loader *l) {
-    aec1 *m = l->model;
+static void load_synthesis(loader *l, aec1 *m) {
     const config *c = &m->config;
     int most = aec__max(96, 2 * c->at_8);
-    int *order = own(l, &l->scratch, most, 1, sizeof *order);
+    int *order = aec__own(l, &l->scratch, most, 1, sizeof *order);
     if (l->status) return;
     m->first = plain(l, "synthesis.first", c->at_16, c->latent + c->trunk, 1);
     for (int k = 0; k < c->blocks_16; k++) load_block(l, &m->blocks_16[k], "synthesis.blocks_16.", k, c->at_16);
     for (int i = 0; i < 2; i++) {
-        order_of_row(c->at_8, i, order);
+        aec__order_of_row(c->at_8, i, order);
         m->up[i] = convolution(l, "synthesis.up", 4 * c->at_8, c->at_16, 1, 2 * c->at_8, order, true);
     }
     for (int k = 0; k < c->blocks_8; k++) load_block(l, &m->blocks_8[k], "synthesis.blocks_8.", k, c->at_8);
     for (int row = 0; row < 4; row++) {
-        order_of_squares(8, row, order);
+        aec__order_of_squares(8, row, order);
         m->last[row] = convolution(l, "synthesis.last", 192, c->at_8, 1, 48, order, true);
     }
     for (int row = 0; row < 8; row++) {
-        order_of_squares(16, row, order);
+        aec__order_of_squares(16, row, order);
         m->linear[row] = convolution(l, "synthesis.linear", 768, c->latent, 1, 96, order, false);
     }
-    m->input_gain = rows_of(l, "synthesis.log_input_gain", c->latent);
-    m->output_gain = rows_of(l, "synthesis.log_output_gain", 1);
-    m->decoder_gain = rows_of(l, "log_decoder_gain", c->latent);
-    m->first_bias = rows_of(l, "synthesis.first_bias", c->at_16);
-    m->up_bias = rows_of(l, "synthesis.up_bias", c->at_8);
+    m->input_gain = rows_of(l, "synthesis.log_input_gain", c->rows, c->latent);
+    m->output_gain = rows_of(l, "synthesis.log_output_gain", c->rows, 1);
+    m->decoder_gain = rows_of(l, "log_decoder_gain", c->rows, c->latent);
+    m->first_bias = rows_of(l, "synthesis.first_bias", c->rows, c->at_16);
+    m->up_bias = rows_of(l, "synthesis.up_bias", c->rows, c->at_8);
     if (!c->filter) return;
     /* The filter knows the samples of a square as (colour, row, column), all else as (row, column, colour). */
     for (int k = 0; k < 12; k++) order[k] = k % 3 * 4 + k / 3;
     const float *w = weight_of(l, "synthesis.filter.first", c->filter, 12, 3);
-    m->filter_first = new_packed(l, c->filter, 9 * 12);
+    m->filter_first = aec__new_packed(l, c->filter, 9 * 12);
     for (int o = 0; o < c->filter && !l->status; o++)
         for (int t = 0; t < 9; t++)
             for (int k = 0; k < 12; k++)
-                *place(&m->filter_first, m->kernels->block, o, t * 12 + k) = w[((size_t)o * 12 + order[k]) * 9 + t];
+                *aec__place(&m->filter_first, m->kernels->block, o, t * 12 + k) = w[((size_t)o * 12 + order[k]) * 9 + t];
     m->filter_layers[0] = square(l, "synthesis.filter.second", c->filter);
     for (int k = 1; k < c->filter_layers; k++) {
         char name[] = "synthesis.filter.more.00", *digits = name + sizeof name - 3;
@@ -293,17 +163,13 @@ static void load_synthesis(loader *l) {
         m->filter_layers[k] = square(l, name, c->filter);
     }
     m->filter_last = convolution(l, "synthesis.filter.last", 12, c->filter, 1, 12, order, true);
-    m->filter_gain = rows_of(l, "synthesis.filter.log_first_gain", c->filter);
-    m->filter_bias = rows_of(l, "synthesis.filter.first_bias", c->filter);
+    m->filter_gain = rows_of(l, "synthesis.filter.log_first_gain", c->rows, c->filter);
+    m->filter_bias = rows_of(l, "synthesis.filter.first_bias", c->rows, c->filter);
 }
 
 static aec_status read_config(const weights *w, config *c, aec_error *error) {
     enum { MOST_CHANNELS = 1024, MOST_ROWS = 64 };
-    struct {
-        const char *key;
-        int *value;
-        long without, least, most;
-    } numbers[] = {
+    const config_number numbers[] = {
         {"latent_channels", &c->latent, -1, 2, MOST_CHANNELS},
         {"hyper_channels", &c->hyper, -1, 1, MOST_CHANNELS},
         {"trunk_channels", &c->trunk, -1, 1, MOST_CHANNELS},
@@ -316,12 +182,8 @@ static aec_status read_config(const weights *w, config *c, aec_error *error) {
         {"filter_layers", &c->filter_layers, 1, 1, MOST_FILTER_LAYERS},
         {"rows", &c->rows, -1, 2, MOST_ROWS},
     };
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        long value = aec__config_number(w, numbers[i].key, numbers[i].without);
-        if (value < numbers[i].least || value > numbers[i].most)
-            return aec__fail(error, AEC_MODEL, "weights: config has no usable %s", numbers[i].key);
-        *numbers[i].value = (int)value;
-    }
+    aec_status status = aec__read_numbers(w, numbers, sizeof numbers / sizeof *numbers, error);
+    if (status) return status;
     c->half = c->latent - c->latent / 2;
     c->hidden_signs = aec__config_number(w, "hidden_signs", 0) > 0;
     return AEC_OK;
@@ -330,27 +192,24 @@ static aec_status read_config(const weights *w, config *c, aec_error *error) {
 static void close_model(void *model) {
     aec1 *m = model;
     if (!m) return;
-    aec__tables_close(&m->tables);
+    aec__hyper_close(&m->hyper);
     aec__arena_free(&m->memory);
     free(m);
 }
 
 static aec_status open_model(const weights *w, const kernels *k, void **model, aec_error *error) {
     aec1 *m = aec__alloc(1, 1, sizeof *m);
-    loader l = {w, m, {0}, error, AEC_OK};
     *model = m;
     if (!m) return aec__fail(error, AEC_MEMORY, "no memory for the model");
+    loader l = {w, k, &m->memory, {0}, error, AEC_OK};
+    const config *c = &m->config;
     m->kernels = k;
     l.status = read_config(w, &m->config, error);
-    if (!l.status) l.status = aec__tables_open(w, &m->tables, error);
     for (int i = 0; i < AEC_TABLES; i++) m->scales[i] = 0.11f * exp2f((float)i / 6);
-    m->z_index = integers(&l, &m->memory, "exact.z_index", INT32, 2, m->config.rows, m->config.hyper, 0, 0);
-    if (!l.status && !aec__has_tensor(w, "exact.z_weights"))
-        m->z_weights = own(&l, &m->memory, 3, m->config.hyper, sizeof *m->z_weights);
-    else m->z_weights = integers(&l, &m->memory, "exact.z_weights", INT8, 2, 3, m->config.hyper, 0, 0);
-    for (int number = 0; number <= TRUNK && !l.status; number++) load_exact(&l, number);
-    if (!l.status) load_means(&l);
-    if (!l.status) load_synthesis(&l);
+    m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows, .hidden_signs = c->hidden_signs};
+    if (!l.status) aec__hyper_load(&l, &m->hyper, "exact.");
+    if (!l.status) load_means(&l, m);
+    if (!l.status) load_synthesis(&l, m);
     aec__arena_free(&l.scratch);
     if (l.status) {
         close_model(m);
@@ -361,16 +220,8 @@ static aec_status open_model(const weights *w, const kernels *k, void **model, a
 
 /* ---- for one quality ---- */
 
-static int64_t exact_row(const int32_t *values, int rows, int channels, int channel, int position) {
-    int low = position * (rows - 1) / POSITION_STEPS, part = position * (rows - 1) % POSITION_STEPS;
-    int high = aec__min(low + 1, rows - 1);
-    int64_t sum = (int64_t)values[(size_t)low * channels + channel] * (POSITION_STEPS - part) +
-                  (int64_t)values[(size_t)high * channels + channel] * part;
-    return sum >= 0 ? sum / POSITION_STEPS : -((-sum + POSITION_STEPS - 1) / POSITION_STEPS);
-}
-
 static float row_at(const float_rows *r, int rows, int channel, int position) {
-    float at = (float)position / POSITION_STEPS * (float)(rows - 1);
+    float at = (float)position / AEC_POSITION_STEPS * (float)(rows - 1);
     int low = aec__min((int)at, rows - 2);
     float part = at - (float)low;
     float a = r->values[(size_t)low * r->channels + channel], b = r->values[(size_t)(low + 1) * r->channels + channel];
@@ -415,26 +266,9 @@ static aec_status prepare(const void *model, int quality, void **prepared, aec_e
     if (!p) return aec__fail(error, AEC_MEMORY, "no memory for the model");
     arena *a = &p->memory;
     p->model = m;
-    p->z_index = aec__arena_alloc(a, c->hyper, 1, 1);
     float *gain = aec__arena_alloc(a, aec__max(inputs, aec__max(108, c->filter)), 1, sizeof *gain);
     float *steps = aec__arena_alloc(a, 96, 1, sizeof *steps);
-    bool fits = p->z_index && gain && steps;
-
-    for (int k = 0; k < c->hyper && fits; k++) {
-        int64_t row = exact_row(m->z_index, c->rows, c->hyper, k, position) + Z_INDEX_STEPS / 2;
-        p->z_index[k] = (uint8_t)(row < 0 ? 0 : row >> 12 > INDEX_TOP ? INDEX_TOP : row >> 12);
-    }
-    for (int number = 0; number <= TRUNK && fits; number++) {
-        const exact_layer *e = &m->exact[number];
-        for (int i = 0; i <= (int)e->doubles && fits; i++) {
-            packed *q = &p->exact[number][i];
-            if (!(fits = scaled(m, a, &e->rows[i], NULL, NULL, q))) break;
-            for (int o = 0; o < q->outputs; o++) {
-                int from = e->doubles ? o % c->trunk * 4 + 2 * i + o / c->trunk : o;
-                q->bias[o] = (float)exact_row(e->biases, c->rows, e->outputs, from, position);
-            }
-        }
-    }
+    bool fits = gain && steps && aec__hyper_prepare(&m->hyper, a, position, &p->hyper);
 
     float step = expf(row_at(&m->output_gain, c->rows, 0, position));
     for (int k = 0; k < inputs && fits; k++)

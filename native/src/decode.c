@@ -16,7 +16,7 @@
 
 #define OLDEST "aec1"     /* the family of weights that name none */
 
-static const family *const FAMILIES[] = {&aec__family_aec1};
+static const family *const FAMILIES[] = {&aec__family_aec1, &aec__family_aec2};
 
 struct aec_model {
     const family *family;

@@ -46,6 +46,6 @@ typedef struct family {
     aec_status (*pixels)(const void *prepared, const latents *, box, const sink *, aec_error *);
 } family;
 
-extern const family aec__family_aec1;
+extern const family aec__family_aec1, aec__family_aec2;
 
 #endif

@@ -56,6 +56,50 @@ typedef struct quad_job {
     float *scratch; /* 36 * tiles * (inputs of a pixel + outputs) floats */
 } quad_job;
 
+/* A layer of 8-bit weights on 8-bit activations, whose sums are below 2^24: float32 holds them exactly. Weights in the
+ * order [group][pair of inputs][block][2]. */
+typedef struct narrow {
+    int inputs, outputs, padded;
+    int16_t *weights;
+    int32_t *bias; /* in units of the sums */
+    float *step;   /* of the result, powers of two */
+} narrow;
+
+typedef struct narrow_segment {
+    const int16_t *at;
+    ptrdiff_t step;
+    int count; /* even */
+} narrow_segment;
+
+/* (inputs * weights + bias) * step, exactly, for `width` outputs; or, into `sums`, inputs * weights as they are, which may
+ * have 31 bits. */
+typedef struct narrow_job {
+    const narrow *layer;
+    narrow_segment segments[3];
+    int count;
+    int width;
+    float *out;
+    int32_t *sums; /* or 0 */
+    ptrdiff_t out_step;
+} narrow_job;
+
+/* A layer of 16-bit weights on integers below 2^26, whose sums are below 2^53: doubles hold them exactly. Weights in the
+ * order [group][input][block]. */
+typedef struct wide {
+    int inputs, outputs, padded;
+    double *weights, *bias, *factor;
+} wide;
+
+/* (inputs * weights + bias) * factor, to the nearest integer, halves to even. */
+typedef struct wide_job {
+    const wide *layer;
+    const double *in;
+    ptrdiff_t in_step;
+    int width;
+    double *out;
+    ptrdiff_t out_step;
+} wide_job;
+
 void aec__transform_weights(const float weights[9], float transformed[36]);
 
 typedef struct kernels {
@@ -64,6 +108,12 @@ typedef struct kernels {
     int tiles;  /* of 4x4 pixels that `quad` works on at once */
     void (*row)(const row_job *);
     void (*quad)(const quad_job *);
+    void (*narrow)(const narrow_job *);
+    void (*wide)(const wide_job *);
+    /* out = a + b (or a, if b is 0) to the nearest integer, halves to even, for `count` elements below 2^24 */
+    void (*add_rounded)(const float *a, const float *b, float *out, size_t count);
+    /* To the nearest, halves to even, within low..high, for `count` elements. */
+    void (*activations)(const float *in, int16_t *out, float low, float high, size_t count);
     void (*asinh)(const float *in, float *out, size_t count);
     /* out = symbols + scales[indices mod 64] * means, for `count` elements */
     void (*dequantise)(const int32_t *symbols, const uint8_t *indices, const float *scales, const float *means, float *out,

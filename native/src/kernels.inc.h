@@ -130,6 +130,151 @@ static void row(const row_job *job) {
     }
 }
 
+/* ---- exact layers ---- */
+
+/* To the nearest integer, halves to even; from 2^23 on all are. */
+INLINE vec nearest(vec x) {
+    const ivec sign = (ivec)x & INT32_MIN;
+    const vec size = (vec)((ivec)x & INT32_MAX), magic = splat(8388608.f);
+    const vec rounded = (vec)((ivec)(size + magic - magic) | sign);
+    return choose(size < magic, rounded, x);
+}
+
+/* a + b's pairs of 16-bit integers times c's, summed in pairs. */
+INLINE ivec add_products(ivec a, ivec b, ivec c) {
+#ifdef PRODUCTS
+    return a + PRODUCTS(b, c);
+#else
+    return a + (b << 16 >> 16) * (c << 16 >> 16) + (b >> 16) * (c >> 16);
+#endif
+}
+
+INLINE void narrow_block(int P_, const narrow_job *job, int x, const int16_t *weights, int first) {
+    ivec sum[P][NB], done[P * NB];
+#pragma GCC unroll 16
+    for (int p = 0; p < P_; p++)
+#pragma GCC unroll 4
+        for (int b = 0; b < NB; b++) sum[p][b] = (ivec){0};
+    for (int s = 0; s < job->count; s++) {
+        const ptrdiff_t step = job->segments[s].step;
+        const int16_t *in = job->segments[s].at + x * step;
+        const int count = job->segments[s].count;
+        for (int i = 0; i < count; i += 2, weights += 2 * NB * VL) {
+            ivec w[NB];
+#pragma GCC unroll 4
+            for (int b = 0; b < NB; b++) w[b] = *(const ivec *)(weights + 2 * b * VL);
+#pragma GCC unroll 16
+            for (int p = 0; p < P_; p++) {
+                int32_t pair;
+                memcpy(&pair, in + p * step + i, 4);
+                ivec a = pair - (ivec){0};
+#pragma GCC unroll 4
+                for (int b = 0; b < NB; b++) sum[p][b] = add_products(sum[p][b], a, w[b]);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < P_; p++)
+#pragma GCC unroll 4
+        for (int b = 0; b < NB; b++) done[p * NB + b] = sum[p][b];
+    const narrow *layer = job->layer;
+    for (int b = 0; b < NB; b++) {
+        const int channel = first + b * VL, left = layer->outputs - channel;
+        if (left <= 0) break;
+        const ivec bias = *(const ivec *)(layer->bias + channel);
+        const vec step = LOAD(layer->step + channel);
+        for (int p = 0; p < P_; p++) {
+            const ptrdiff_t at = (x + p) * job->out_step + channel;
+            vec y = __builtin_convertvector(done[p * NB + b] + bias, vec) * step;
+            if (job->sums) y = (vec)done[p * NB + b];
+            float *out = job->sums ? (float *)job->sums + at : job->out + at;
+            if (left >= VL) STORE(out, y);
+            else memcpy(out, &y, (size_t)left * 4);
+        }
+    }
+}
+
+static void narrow_row(const narrow_job *job) {
+    const narrow *layer = job->layer;
+    for (int first = 0; first < layer->padded; first += NB * VL) {
+        const int16_t *weights = layer->weights + (size_t)first * layer->inputs;
+        int x = 0;
+        if (job->width >= P)
+            while (x < job->width) {
+                if (x > job->width - P) x = job->width - P; /* some are computed twice, to the same */
+                narrow_block(P, job, x, weights, first);
+                x += P;
+            }
+        for (; x < job->width; x++) narrow_block(1, job, x, weights, first);
+    }
+}
+
+typedef double dvec __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+enum { DL = VL / 2, DP = P < 6 ? P : 6 };
+
+INLINE void wide_block(int P_, const wide_job *job, int x, const double *weights, int first) {
+    dvec sum[DP][2 * NB];
+    double done[DP][NB * VL];
+#pragma GCC unroll 16
+    for (int p = 0; p < P_; p++)
+#pragma GCC unroll 4
+        for (int b = 0; b < 2 * NB; b++) sum[p][b] = (dvec){0};
+    const wide *layer = job->layer;
+    const double *in = job->in + x * job->in_step;
+    for (int i = 0; i < layer->inputs; i++, weights += NB * VL)
+#pragma GCC unroll 16
+        for (int p = 0; p < P_; p++) {
+            dvec a = in[p * job->in_step + i] - (dvec){0};
+#pragma GCC unroll 4
+            for (int b = 0; b < 2 * NB; b++) sum[p][b] = sum[p][b] + a * *(const dvec *)(weights + b * DL);
+        }
+#pragma GCC unroll 16
+    for (int p = 0; p < P_; p++)
+#pragma GCC unroll 4
+        for (int b = 0; b < 2 * NB; b++) *(dvec *)(done[p] + b * DL) = sum[p][b];
+    const int left = layer->outputs - first, count = left < NB * VL ? left : NB * VL;
+    for (int p = 0; p < P_; p++)
+        for (int k = 0; k < count; k++) {
+            double exact = done[p][k] + layer->bias[first + k];
+            job->out[(x + p) * job->out_step + first + k] = nearbyint(exact * layer->factor[first + k]);
+        }
+}
+
+static void wide_row(const wide_job *job) {
+    const wide *layer = job->layer;
+    for (int first = 0; first < layer->padded; first += NB * VL) {
+        const double *weights = layer->weights + (size_t)first * layer->inputs;
+        int x = 0;
+        for (; x + DP <= job->width; x += DP) wide_block(DP, job, x, weights, first);
+        for (; x < job->width; x++) wide_block(1, job, x, weights, first);
+    }
+}
+
+static void add_rounded(const float *a, const float *b, float *out, size_t count) {
+    size_t i = 0;
+    for (; i + VL <= count; i += VL) {
+        vec x = LOAD(a + i);
+        if (b) x += LOAD(b + i);
+        STORE(out + i, nearest(x));
+    }
+    for (; i < count; i++) {
+        vec x = nearest(splat(b ? a[i] + b[i] : a[i]));
+        out[i] = x[0];
+    }
+}
+
+static void activations(const float *in, int16_t *out, float low, float high, size_t count) {
+    size_t i = 0;
+    for (; i + VL <= count; i += VL) {
+        vec x = nearest(smaller(larger(LOAD(in + i), splat(low)), splat(high)));
+        for (int k = 0; k < VL; k++) out[i + k] = (int16_t)x[k];
+    }
+    for (; i < count; i++) {
+        vec x = nearest(smaller(larger(splat(in[i]), splat(low)), splat(high)));
+        out[i] = (int16_t)x[0];
+    }
+}
+
 INLINE vec asinh_of(vec x) {
     vec a = choose(x < 0, -x, x), square = a * a + 1.f, root;
     for (int k = 0; k < VL; k++) root[k] = sqrtf(square[k]);
@@ -275,4 +420,4 @@ static void to_levels(const float *in, uint16_t *out, float white, size_t count)
     }
 }
 
-const kernels KERNELS = {INSTRUCTIONS, NB * VL, P, row, quad, asinh_, dequantise, add_neighbours, to_levels};
+const kernels KERNELS = {INSTRUCTIONS, NB * VL, P, row, quad, narrow_row, wide_row, add_rounded, activations, asinh_, dequantise, add_neighbours, to_levels};

@@ -9,6 +9,8 @@
 #define NB 2
 #define KERNELS aec__kernels_avx2
 #define INSTRUCTIONS "avx2"
+#include <immintrin.h>
+#define PRODUCTS(a, b) ((ivec)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #include "kernels.inc.h"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -9,6 +9,8 @@
 #define NB 2
 #define KERNELS aec__kernels_avx512
 #define INSTRUCTIONS "avx512"
+#include <immintrin.h>
+#define PRODUCTS(a, b) ((ivec)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
 #include "kernels.inc.h"
 #if defined(__clang__)
 #pragma clang attribute pop

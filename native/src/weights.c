@@ -132,6 +132,8 @@ static void entry(json *j, const uint8_t *data, uint64_t size, named_tensor *own
             if (same(type, length, "F32")) t->type = FLOAT32, element = 4;
             else if (same(type, length, "F16")) t->type = FLOAT16, element = 2;
             else if (same(type, length, "I32")) t->type = INT32, element = 4;
+            else if (same(type, length, "I64")) t->type = INT64, element = 8;
+            else if (same(type, length, "I16")) t->type = INT16, element = 2;
             else if (same(type, length, "I8")) t->type = INT8, element = 1;
         } else if (same(key, length, "shape")) {
             expect(j, '[');
@@ -262,8 +264,12 @@ float aec__float(const tensor *t, size_t i) {
     return x;
 }
 
-int32_t aec__integer(const tensor *t, size_t i) {
-    return t->type == INT8 ? (int8_t)t->data[i] : (int32_t)aec__u32(t->data + 4 * i);
+int64_t aec__integer(const tensor *t, size_t i) {
+    const uint8_t *at = t->data;
+    if (t->type == INT8) return (int8_t)at[i];
+    if (t->type == INT16) return (int16_t)(at[2 * i] | at[2 * i + 1] << 8);
+    if (t->type == INT32) return (int32_t)aec__u32(at + 4 * i);
+    return (int64_t)((uint64_t)aec__u32(at + 8 * i) | (uint64_t)aec__u32(at + 8 * i + 4) << 32);
 }
 
 /* Where the value of a key of the config begins. */

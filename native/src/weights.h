@@ -4,7 +4,7 @@
 
 #include "common.h"
 
-typedef enum number_type { FLOAT32, FLOAT16, INT32, INT8, OTHER } number_type;
+typedef enum number_type { FLOAT32, FLOAT16, INT64, INT32, INT16, INT8, OTHER } number_type;
 
 typedef struct tensor {
     const uint8_t *data; /* 0 if there is no such tensor */
@@ -35,7 +35,7 @@ aec_status aec__tensor(const weights *, const char *name, number_type, int rank,
 bool aec__has_tensor(const weights *, const char *name);
 
 float aec__float(const tensor *, size_t index);   /* of FLOAT32 or FLOAT16 */
-int32_t aec__integer(const tensor *, size_t index); /* of INT32 or INT8 */
+int64_t aec__integer(const tensor *, size_t index); /* of any integer type */
 
 /* A whole number or truth value (0, 1) of the config, or what it is without. */
 long aec__config_number(const weights *, const char *key, long without);

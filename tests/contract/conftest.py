@@ -7,17 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import smooth_covariance
 
 from aecodec.codec import Codec
-from aecodec.families.aec2.config import ModelConfig
-from aecodec.families.aec2.network import Aec2
-from aecodec.families.aec2.weights import tensors_of
-from aecodec.families.hyperprior.fitting import fit_tables
-from aecodec.families.hyperprior.klt import start_from_klt
-from aecodec.families.hyperprior.rounding import Encoder
-from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.models import write_weights
 
 PACKAGE = Path(__file__).parent / "package"  # what would be installed: a module, and its announcement
@@ -32,29 +23,6 @@ def toy_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patched.syspath_prepend(str(PACKAGE))
         patched.setenv("PYTHONPATH", str(PACKAGE), prepend=":")
         yield path
-
-
-@pytest.fixture(scope="session")
-def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(1)
-    config = ModelConfig(
-        latent_channels=64,
-        channels_8=32,
-        channels_16=32,
-        analysis_blocks_8=1,
-        analysis_blocks_16=1,
-        blocks_8=1,
-        blocks_16=2,
-        filter_layers=2,
-        hyper_channels=32,
-        trunk_channels=32,
-        context_channels=32,
-    )
-    network = Aec2(config)
-    start_from_klt(network, smooth_covariance())
-    path = tmp_path_factory.mktemp("aec2") / "small.safetensors"
-    write_weights(path, "aec2", tensors_of(network.eval(), *fit_tables(None)), metadata_of(config, Encoder()))
-    return path
 
 
 @pytest.fixture(scope="session", params=["aec1", "aec2", "compressai", "toy"])
