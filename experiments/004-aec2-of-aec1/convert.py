@@ -1,4 +1,4 @@
-"""Makes an aec2 of the weights of aec1-11: the same transforms, with a rectifier for GELU in the decoder, streams and
+"""Makes an aec2 of the weights of aec1-11: the same transforms, with a rectifier for GELU in the synthesis, streams and
 activations scaled into the range of 8 bits, and more residual blocks, which change nothing yet. Training goes on from
 there.
 
@@ -67,7 +67,7 @@ class Peaks:
 def peaks_of(network: Aec1, x: Tensor) -> Peaks:
     """Of streams, of what is rectified within blocks, of the filter and of the means, at all qualities."""
     peaks = Peaks()
-    synthesis, entropy = network.synthesis, network.entropy_model
+    synthesis = network.synthesis
 
     def noting(name: str, of_input: bool = False, rectified: bool = False):  # type: ignore[no-untyped-def]
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -97,9 +97,6 @@ def peaks_of(network: Aec1, x: Tensor) -> Peaks:
             peaks.note(f"filter_{number}", x)
 
     synthesis.filter.register_forward_hook(look_into_filter)
-    for name, layer in (("first_mean", entropy.first_mean[0]), ("second_mean", entropy.second_mean[1])):
-        layer.register_forward_hook(noting(name, rectified=True))
-    entropy.second_mean[0].register_forward_hook(noting("context", rectified=True))
     for position in torch.linspace(0, 1, 5):
         measure(network, x, position.repeat(len(x)), noise=False)
     return peaks
@@ -144,7 +141,7 @@ def convert(old: Aec1, config: ModelConfig, x: Tensor) -> Aec2:
         wanted[rename(name)] = value
     new.load_state_dict(wanted)
 
-    s, e = new.synthesis, new.entropy_model
+    s = new.synthesis
     squares = torch.arange(12).view(3, 4).T.flatten()  # from (colour, row, column) to (row, column, colour)
     s.filter.first.weight.copy_(s.filter.first.weight[:, squares])
     s.filter.last.weight.copy_(s.filter.last.weight[squares])
@@ -188,14 +185,6 @@ def convert(old: Aec1, config: ModelConfig, x: Tensor) -> Aec2:
         inputs(layer, scaled(peaks[f"filter_{number}"], ACTIVATION_MAX))
         if number + 1 < len(following):
             outputs(layer, scaled(peaks[f"filter_{number + 1}"], ACTIVATION_MAX))
-    first, second, context = (scaled(peaks[name], ACTIVATION_MAX) for name in ("first_mean", "second_mean", "context"))
-    outputs(e.first_mean[0], first)
-    inputs(e.first_mean[2], first)
-    outputs(e.context, context)
-    outputs(e.context_features, context)
-    inputs(e.second_mean[1], context)
-    outputs(e.second_mean[1], second)
-    inputs(e.second_mean[3], second)
     fresh = [*s.blocks_16, *s.blocks_8]
     fresh += list(new.analysis.nonlinear)[1 + old.config.blocks_8 : 1 + config.analysis_blocks_8]
     fresh += list(new.analysis.nonlinear)[2 + config.analysis_blocks_8 : -1]

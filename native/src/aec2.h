@@ -7,6 +7,7 @@
 #include "hyper.h"
 
 enum { AEC2_BLOCKS = 16, AEC2_FILTER_LAYERS = 16 };
+enum { GELU_REACH = 2048 };
 enum { LATENT_STEPS = 256, PIXEL_STEPS = 64, ACTIVATION_STEPS = 16, SUM_STEPS = 256, SIGNED_TOP = 127, ACTIVATION_TOP = 255 };
 #define LATENT_TOP 16777216.0 /* 2^24 */
 
@@ -39,6 +40,7 @@ typedef struct aec2 {
     const kernels *kernels;
     aec2_config config;
     hyper hyper;
+    double gelu[2 * GELU_REACH];          /* of -2048..2047, in 1/256 */
     double scales[AEC_TABLES];            /* of an index: standard deviation in 1/4096 of a step */
     double thresholds[SIGNED_TOP];        /* latents from which the context sees 1, 2, .. */
     /* Means. Pairs of layers are for positions of even and of odd row + column. */

@@ -108,9 +108,11 @@ static void load_means(loader *l, aec2 *m) {
     const int64_t *scales = numbers(l, &l->scratch, "means.scales", "", INT32, 1, AEC_TABLES, 0, 0);
     for (int i = 0; i < SIGNED_TOP && !l->status; i++) m->thresholds[i] = (double)thresholds[i];
     for (int i = 0; i < AEC_TABLES && !l->status; i++) m->scales[i] = (double)scales[i];
+    const int64_t *gelu = numbers(l, &l->scratch, "means.gelu", "", INT16, 1, 2 * GELU_REACH, 0, 0);
+    for (int i = 0; i < 2 * GELU_REACH && !l->status; i++) m->gelu[i] = (double)gelu[i];
     int *order = aec__own(l, &l->scratch, c->latent, 1, sizeof *order);
-    const double of_mean = 256.0 / ACTIVATION_STEPS, of_sum = SUM_STEPS / ACTIVATION_STEPS;
-    m->first_hidden = wide_layer(l, "means.first_mean.0", c->context, c->trunk, 1);
+    const double of_sum = SUM_STEPS / ACTIVATION_STEPS;
+    m->first_hidden = wide_layer(l, "means.first_mean.0", c->context, c->trunk, of_sum);
     m->context_features = wide_layer(l, "means.context_features", c->context, c->trunk, of_sum);
     m->second_hidden = wide_layer(l, "means.second_mean.1", c->context, c->context, 1);
     m->context = narrow_layer(l, "means.context", c->context, c->latent, 3);
@@ -119,7 +121,7 @@ static void load_means(loader *l, aec2 *m) {
         for (int parity = 0; parity < 2 && !l->status; parity++) {
             int size = aec__half_size(c->latent, parity, pass);
             for (int k = 0; k < size; k++) order[k] = aec__half_start(c->latent, parity, pass) + k;
-            (pass ? m->second_mean : m->first_mean)[parity] = wide_of(l, &f, c->context, size, order, of_mean);
+            (pass ? m->second_mean : m->first_mean)[parity] = wide_of(l, &f, c->context, size, order, 1);
         }
     }
     /* Of the neighbours the first pass decoded these channels only at the four sides. */

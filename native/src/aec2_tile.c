@@ -7,6 +7,7 @@
 
 #define SUM_TOP 4194304.0 /* 2^22 */
 #define SCALE_STEP 0x1p-12
+#define HIDDEN_TOP 1048576.0 /* 2^20 */
 
 typedef struct work {
     const aec2 *model;
@@ -31,8 +32,10 @@ static void features_of(const work *k, int y, double *out) {
         for (int i = 0; i < n; i++) out[i] = in[i];
 }
 
-static void rectify(double *x, size_t count) {
-    for (size_t i = 0; i < count; i++) x[i] = within(x[i], 0, ACTIVATION_TOP);
+/* By the table; above it, x itself. */
+static void gelu(const aec2 *m, double *x, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        x[i] = x[i] < GELU_REACH ? m->gelu[(int)within(x[i], -GELU_REACH, GELU_REACH - 1) + GELU_REACH] : within(x[i], 0, HIDDEN_TOP);
 }
 
 static void run_wide(const work *k, const wide *layer, const double *in, ptrdiff_t in_step, int width, double *out, int out_step) {
@@ -68,7 +71,7 @@ static void first_pass_row(void *context, int y, int worker) {
     double *means = hidden + (size_t)w * c->context;
     features_of(k, y, features);
     run_wide(k, &m->first_hidden, features, c->trunk, w, hidden, c->context);
-    rectify(hidden, (size_t)w * c->context);
+    gelu(m, hidden, (size_t)w * c->context);
     for (int parity = 0; parity < 2; parity++) {
         int first = first_of(y, parity), count = count_of(w, first);
         int start = aec__half_start(c->latent, parity, 0), size = aec__half_size(c->latent, parity, 0);
@@ -105,10 +108,10 @@ static void second_pass_row(void *context, int y, int worker) {
     }
     m->kernels->narrow(&job);
     run_wide(k, &m->context_features, features, c->trunk, w, hidden, c->context);
-    for (size_t i = 0; i < row; i++)
-        hidden[i] = within(nearbyint((nearbyint(sums[i] * 16.0) + hidden[i]) / 16), 0, ACTIVATION_TOP);
+    for (size_t i = 0; i < row; i++) hidden[i] += nearbyint(sums[i] * 16.0);
+    gelu(m, hidden, row);
     run_wide(k, &m->second_hidden, hidden, c->context, w, more, c->context);
-    rectify(more, row);
+    gelu(m, more, row);
     for (int parity = 0; parity < 2; parity++) {
         int first = first_of(y, parity), count = count_of(w, first);
         int start = aec__half_start(c->latent, parity, 1), size = aec__half_size(c->latent, parity, 1);

@@ -211,13 +211,21 @@ static double power(int exponent) {
     return x;
 }
 
+/* Of -1000..1000. */
+double exp2(double x) {
+    double whole = __builtin_floor(x + 0.5), r = (x - whole) * 0.69314718055994530942, sum = 1;
+    for (int k = 12; k; k--) sum = 1 + sum * r / k;
+    return sum * power((int)whole);
+}
+
+/* Of exponents in -1000..1000 alone, as all of libaec's are. */
+double ldexp(double x, int exponent) { return x * power(exponent); }
+
 static float exp2_of(double x) {
     if (x != x) return (float)x;
     if (x >= 128) return __builtin_inff();
     if (x < -150) return 0;
-    double whole = __builtin_floor(x + 0.5), r = (x - whole) * 0.69314718055994530942, sum = 1;
-    for (int k = 12; k; k--) sum = 1 + sum * r / k;
-    return (float)(sum * power((int)whole));
+    return (float)exp2(x);
 }
 
 float exp2f(float x) { return exp2_of(x); }

@@ -4,6 +4,14 @@
 float expf(float);
 float exp2f(float);
 float ldexpf(float, int);
-#define sqrtf __builtin_sqrtf /* an instruction */
+double exp2(double);
+double ldexp(double, int);
+/* Instructions. */
+#define sqrtf __builtin_sqrtf
+#define fabs __builtin_fabs
+#define floor __builtin_floor
+#define nearbyint __builtin_nearbyint
+#define fmax(a, b) ((a) > (b) ? (a) : (b))
+#define HUGE_VAL __builtin_huge_val()
 
 #endif

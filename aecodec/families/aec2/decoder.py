@@ -18,6 +18,7 @@ from aecodec.exact.narrow import SIGNED_ZERO, Narrow
 from aecodec.exact.wide import Wide, exact_gain
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.integers import (
+    GELU_REACH,
     LATENT_STEPS,
     LATENT_TOP,
     MEAN_STEPS,
@@ -32,6 +33,8 @@ from aecodec.families.hyperprior.constants import STRIDE
 from aecodec.families.hyperprior.layers import first_pass_mask
 from aecodec.families.layouts import by_rows, cut, shuffle, squares_of_blocks
 from aecodec.tiling import Box
+
+HIDDEN_TOP = 2.0**20  # of what GELU gives, in 1/256
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -71,6 +74,7 @@ class ExactDecoder:
         self.device, self.pixel_halo = device, config.pixel_halo
         self.thresholds = tensors["means.thresholds"].double().to(device)
         self.scales = tensors["means.scales"].double().to(device)
+        self.gelu_table = tensors["means.gelu"].double().to(device)
         self.first_mean = wide("means.first_mean.0"), wide("means.first_mean.2")
         self.context, self.context_features = narrow("means.context", signed=True), wide("means.context_features")
         self.second_mean = wide("means.second_mean.1"), wide("means.second_mean.3")
@@ -102,23 +106,26 @@ class ExactDecoder:
         """
         scale = self.scales[index.long()]
         members = first_pass_mask(scale).to(scale.dtype)
-        hidden = self.first_mean[0](features).clamp_(0, ACTIVATION_TOP)
-        mean = self._mean(self.first_mean[1](hidden, gain=MEAN_STEPS / ACTIVATION_STEPS), scale)
+        ratio = SUM_STEPS // ACTIVATION_STEPS
+        hidden = self._gelu(self.first_mean[0](features, gain=float(ratio)))
+        mean = self._mean(self.first_mean[1](hidden), scale)
         symbols = symbols_of(mean, 0) * members
         latents = (LATENT_STEPS * symbols + mean * members).clamp_(-LATENT_TOP, LATENT_TOP)
 
         magnitudes = torch.bucketize(latents.abs().contiguous(), self.thresholds, right=True)
-        ratio = SUM_STEPS // ACTIVATION_STEPS
         hidden = self.context.sums(_seen(magnitudes * latents.sign())).double().mul_(ratio).round_()
         hidden += self.context_features(features, gain=float(ratio))
-        hidden = hidden.div_(ratio).round_().clamp_(0, ACTIVATION_TOP)
-        hidden = self.second_mean[0](hidden).clamp_(0, ACTIVATION_TOP)
-        mean = self._mean(self.second_mean[1](hidden, gain=MEAN_STEPS / ACTIVATION_STEPS), scale)
+        mean = self._mean(self.second_mean[1](self._gelu(self.second_mean[0](self._gelu(hidden)))), scale)
         mean = mean + self.neighbours(latents)
         others = 1 - members
         second = symbols_of(mean, 1) * others
         latents = latents + (LATENT_STEPS * second + mean * others)
         return symbols + second, latents.clamp_(-LATENT_TOP, LATENT_TOP)
+
+    def _gelu(self, x: Tensor) -> Tensor:
+        """Of integers in 1/256, by the table; above it, x itself."""
+        top = GELU_REACH * SUM_STEPS
+        return torch.where(x < top, self.gelu_table[(x.clamp(-top, top - 1) + top).long()], x.clamp(max=HIDDEN_TOP))
 
     def _mean(self, mean: Tensor, scale: Tensor) -> Tensor:
         """From standard deviations to 1/256 of a step."""

@@ -24,7 +24,8 @@ from aecodec.families.schema import Expected
 LATENT_STEPS = 256  # of a quantisation step
 MEAN_STEPS = 256  # of a mean in standard deviations
 PIXEL_STEPS = 64  # of an 8-bit level
-SUM_STEPS = 256  # of what adds up to the input of a rectifier
+SUM_STEPS = 256  # of what adds up to the input of a rectifier, or of the table of GELU
+GELU_REACH = 8  # below, GELU is 0, and above its input
 WIDE_TOP = 2**15 - 1
 SCALE_BITS = 12  # a standard deviation is a multiple of 2^-12
 LATENT_TOP = 2**24  # of a latent, in 1/256 steps
@@ -68,10 +69,12 @@ def layers(model: Aec2) -> Iterator[Layer]:
         return Layer(name, convolution)
 
     entropy, synthesis = model.entropy_model, model.synthesis
-    for name in ("first_mean.0", "first_mean.2", "context_features", "second_mean.1", "second_mean.3"):
-        convolution = entropy.get_submodule(name)
-        assert isinstance(convolution, nn.Conv2d)
-        yield Layer(f"means.{name}", convolution, input_steps=ACTIVATION_STEPS)
+    of_features, of_hidden = ("first_mean.0", "context_features"), ("first_mean.2", "second_mean.1", "second_mean.3")
+    for names, steps in ((of_features, ACTIVATION_STEPS), (of_hidden, SUM_STEPS)):
+        for name in names:
+            convolution = entropy.get_submodule(name)
+            assert isinstance(convolution, nn.Conv2d)
+            yield Layer(f"means.{name}", convolution, input_steps=steps)
     yield Layer("means.context", entropy.context)
     yield Layer("means.neighbours", entropy.neighbours, input_steps=LATENT_STEPS)
     yield Layer("synthesis.first", synthesis.first, synthesis.first_bias, SUM_STEPS)
@@ -128,6 +131,8 @@ def export(model: Aec2) -> dict[str, Tensor]:
     # |latent| from which asinh rounds to k / 16, for k = 1..127
     k = torch.arange(1, WEIGHT_TOP + 1, dtype=torch.float64)
     tensors["means.thresholds"] = torch.ceil(torch.sinh((k - 0.5) / ACTIVATION_STEPS) * LATENT_STEPS).to(torch.int32)
+    x = torch.arange(-GELU_REACH * SUM_STEPS, GELU_REACH * SUM_STEPS, dtype=torch.float64) / SUM_STEPS
+    tensors["means.gelu"] = torch.round(nn.functional.gelu(x) * SUM_STEPS).to(torch.int16)
     scales = scale_of_index(torch.arange(SCALE_COUNT, dtype=torch.float64))
     tensors["means.scales"] = torch.round(scales * 2**SCALE_BITS).to(torch.int32)
     return tensors
@@ -153,6 +158,7 @@ def expected(model: Aec2) -> Expected:
     """What `export` gives, see `families.schema.check_tensors`."""
     kinds: Expected = {
         "means.thresholds": ((WEIGHT_TOP,), ("int32",)),
+        "means.gelu": ((2 * GELU_REACH * SUM_STEPS,), ("int16",)),
         "means.scales": ((SCALE_COUNT,), ("int32",)),
     }
     for name, convolution, own_rows, input_steps in layers(model):

@@ -136,16 +136,13 @@ class ResidualBlock(Pair):
 
 
 class IntegerEntropyModel(EntropyModel):
-    """The usual one with means that can be computed in integers."""
+    """The usual one with means that can be computed in integers; GELU there is a table."""
 
     quantised = False  # whether what the context sees is rounded, as in the exact form
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        m, c = config.latent_channels, config.context_channels
-        self.first_mean[1] = Rectifier()
-        self.context = DecoderConv2d(m, c, 3)
-        self.second_mean[0], self.second_mean[2] = Rectifier(), Rectifier()
+        self.context = DecoderConv2d(config.latent_channels, config.context_channels, 3)
 
     def seen_by_context(self, first: Tensor) -> Tensor:
         seen = asinh(first)
