@@ -210,7 +210,7 @@ static void narrow_row(const narrow_job *job) {
 }
 
 typedef double dvec __attribute__((vector_size(VL * 4), aligned(4), may_alias));
-enum { DL = VL / 2, DP = P < 6 ? P : 6 };
+enum { DL = VL / 2, DP = P < 4 ? P : P < 8 ? 2 : 6 };
 
 INLINE void wide_block(int P_, const wide_job *job, int x, const double *weights, int first) {
     dvec sum[DP][2 * NB];
