@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 SIZE = (160, 120)
 Tag = tuple[int, int, int, bytes]  # number, type, count, value or place in 4 bytes
@@ -120,7 +120,15 @@ ADOBE_RGB = (
 )
 DISPLAY_P3 = (b"cICP", bytes([12, 13, 0, 1]))
 PQ = (b"cICP", bytes([9, 16, 0, 1]))
+PROFILE = (
+    b"iCCP",
+    b"x\0\0" + zlib.compress(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()),
+)
 SRGB = ((b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45_455)))
+
+
+def xmp_text(text: bytes) -> tuple[bytes, bytes]:
+    return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text
 
 
 def deep_png(pixels: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -158,6 +166,7 @@ def tiff(pixels: np.ndarray, *more: Tag, after: bytes = b"", head: bytes = b"") 
     tags: list[Tag] = [long(256, width), long(257, height), (258, 3, channels, where), long(259, 1)]
     tags += [long(262, 2 if channels > 2 else 1), long(273, data_at), long(277, channels), long(278, height)]
     tags += [long(279, pixels.nbytes), *more]
+    tags = list({tag[0]: tag for tag in tags}.values())  # later ones count
     ifd_at = data_at + pixels.nbytes
     ifd = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHI4s", *tag) for tag in sorted(tags)) + bytes(4)
     return b"II*\0" + struct.pack("<I", ifd_at) + head + depths + pixels.tobytes() + ifd + after
@@ -207,7 +216,29 @@ def box(name: bytes, *content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(data)) + name + data
 
 
-def psd(layers: bytes) -> bytes:
-    pixels = photo()
-    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, SIZE[1], SIZE[0], 8, 3)
-    return head + struct.pack(">III", 0, 0, len(layers)) + layers + b"\0\0" + pixels.transpose(2, 0, 1).tobytes()
+def psd(layers: bytes = b"", channels: int = 3, mode: int = 3, inks: bytes = b"") -> bytes:
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, channels, SIZE[1], SIZE[0], 8, mode)
+    planes = b"".join(photo()[:, :, k % 3].tobytes() for k in range(channels))
+    return head + struct.pack(">I", len(inks)) + inks + struct.pack(">II", 0, len(layers)) + layers + b"\0\0" + planes
+
+
+def still_before_a_film() -> bytes:
+    """An animated PNG of one frame, which does not begin with the picture that others show."""
+    data = encoded("PNG")
+    frame = zlib.compress(b"".join(b"\0" + row.tobytes() for row in photo()[::-1]))
+    control = png_chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, *SIZE, 0, 0, 1, 10, 0, 0))
+    film = control + png_chunk(b"fdAT", struct.pack(">I", 1) + frame)
+    return data[:33] + png_chunk(b"acTL", struct.pack(">II", 1, 0)) + data[33:-12] + film + data[-12:]
+
+
+def more_xmp(guid: bytes, text: bytes, size: int | None = None, at: int = 0) -> bytes:
+    """A segment of extended XMP."""
+    place = struct.pack(">II", len(text) if size is None else size, at)
+    return segment(1, b"http://ns.adobe.com/xmp/extension/\0" + guid + place + text)
+
+
+def bmp_of_32_bits() -> bytes:
+    """A BMP whose fourth bytes are not said to be anything, but are something."""
+    pixels = np.dstack([photo()[::-1, :, ::-1], photo()[::-1, :, 0]])
+    head = struct.pack("<IiiHHIIiiII", 40, *SIZE, 1, 32, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<I4xI", 54 + pixels.nbytes, 54) + head + pixels.tobytes()

@@ -45,6 +45,23 @@ def test_files_of_16_bits_are_read_whole(kind: str) -> None:
     assert (picture.alpha is not None) == ("alpha" in kind)
 
 
+def test_grey_tiffs_whose_white_is_0_are_not_negatives() -> None:
+    grey = strange.deep()[:, :, :1].copy()
+    picture = loaded(strange.tiff(grey, (262, 4, 1, bytes(4))))
+    np.testing.assert_array_equal(picture.colour, 65535 - grey[:, :, 0])
+
+
+def test_grey_tiffs_of_12_bits_keep_their_scale() -> None:
+    grey = strange.deep()[:, :, :1] >> 4
+    pairs = grey.reshape(-1, 2).astype(np.uint32)
+    packed = (pairs[:, :1] << 12 | pairs[:, 1:]).astype(">u4").view(np.uint8)[:, 1:]
+    whole = np.ascontiguousarray(packed).reshape(grey.shape[0], -1, 1)
+    width = (256, 4, 1, grey.shape[1].to_bytes(4, "little"))
+    picture = loaded(strange.tiff(whole, width, (258, 3, 1, b"\x0c\0\0\0")))
+    assert picture.depth == 12
+    np.testing.assert_array_equal(picture.colour, grey[:, :, 0])
+
+
 def test_files_of_10_and_12_bits_keep_their_scale() -> None:
     picture = loaded(strange.ppm(strange.deep() >> 6, 1023))
     assert picture.depth == 10

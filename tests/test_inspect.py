@@ -72,6 +72,55 @@ MORE = {
     "GeoTIFF": (strange.tiff(strange.photo(), (33550, 12, 1, b"\x08\0\0\0"), head=bytes(8)), "geographic"),
     "TIFF with a private tag": (strange.tiff(strange.photo(), (65001, 4, 1, b"abcd")), "tag 65001"),
     "PSD with layers": (strange.psd(b"x" * 100), "layers"),
+    "TIFF whose first picture is the thumbnail": (strange.raw(1, dng=False), "a smaller version of another one"),
+    "TIFF with a channel of no meaning": (
+        strange.tiff(np.zeros((20, 20, 4), np.uint8), (338, 3, 1, bytes(4))),
+        "1 further channel",
+    ),
+    "TIFF with a palette of 16 bits": (
+        strange.tiff(
+            strange.photo()[:, :, :1].copy(),
+            (262, 4, 1, b"\3\0\0\0"),
+            (320, 3, 768, b"\x08\0\0\0"),
+            head=np.arange(768, dtype="<u2").tobytes(),
+        ),
+        "a palette of 16 bits",
+    ),
+    "PSD with channels": (strange.psd(channels=5), "2 further channels"),
+    "PSD with a channel beside grey": (strange.psd(channels=2, mode=1), "1 further channel"),
+    "duotone": (strange.psd(channels=1, mode=8, inks=bytes(100)), "inks of a duotone"),
+    "still before a film": (strange.still_before_a_film(), "1 further frame"),
+    "two XMP in a PNG": (strange.png(strange.xmp_text(b"<a/>"), strange.xmp_text(b"<b/>")), "second XMP"),
+    "two EXIF in a PNG": (strange.png((b"eXIf", strange.exif()), (b"eXIf", strange.exif((5, 6)))), "second EXIF"),
+    "XMP that nothing names": (
+        strange.with_segments(strange.jpeg(), strange.more_xmp(b"A" * 32, b"<x/>")),
+        "extended XMP that the XMP does not name",
+    ),
+    "XMP with a hole": (
+        strange.with_segments(
+            strange.extended_xmp()[0], strange.more_xmp(b"0123456789ABCDEF" * 2, b"<x/>", 10**6, 10**5)
+        ),
+        "incomplete extended XMP",
+    ),
+    "comment for the web": (
+        strange.with_segments(strange.jpeg(), strange.segment(12, b"Ducky\0\1\0\4\0\0\0\x50\0\2\0\3abc\0\0")),
+        "APP12 'Ducky'",
+    ),
+    "BMP of 32 bits": (strange.bmp_of_32_bits(), "1 further channel"),
+    "two PPM of text in one": (b"P3 1 1 255 1 2 3\n" * 2, "further pictures"),
+    "two JPEG 2000 in one": (
+        strange.encoded("JPEG2000") + strange.box(b"jp2c", strange.encoded("JPEG2000", no_jp2=True)),
+        "1 further frame",
+    ),
+    **{
+        f"bytes behind a {kind}": (strange.encoded(kind, **options) + b"a message", "bytes after the end")
+        for kind, options in {"BMP": {}, "QOI": {}, "SGI": {}, "JPEG2000": {"no_jp2": True}, "WEBP": {}}.items()
+    },
+    "bytes behind a PSD": (strange.psd() + b"a message", "bytes after the end"),
+    "JPEG XL": (b"\xff\x0a" + bytes(20), "does not read"),
+    "JPEG XL with metadata": (b"\0\0\0\x0cJXL \r\n\x87\n" + strange.box(b"ftyp", b"jxl "), "does not read"),
+    "drawing": (b'<?xml version="1.0"?><svg/>', "a drawing"),
+    "CRW": (b"II\x1a\0\0\0HEAPCCDR" + bytes(40), "raw data"),
     "icon": (
         strange.encoded("ICO", Image.fromarray(strange.disc("own")), sizes=[(16, 16), (32, 32)]),
         "1 further frame",
@@ -126,6 +175,8 @@ def test_metadata_are_found_byte_for_byte() -> None:
         (strange.SRGB, None),
         ([strange.GAMMA_1, (b"sRGB", b"\0")], None),  # the standard lets sRGB stand above gamma
         ([(b"cICP", bytes([1, 13, 0, 1]))], None),
+        ([(b"cICP", bytes([1, 13, 0, 1])), strange.PROFILE], "1/13/0/1"),  # which stands above the profile
+        ([strange.GAMMA_1, strange.PROFILE], None),  # which stands below it
     ],
 )
 def test_colours_that_png_chunks_tell(chunks: list[tuple[bytes, bytes]], told: str | None) -> None:
@@ -156,6 +207,13 @@ def test_heic_and_avif_tell_depth_colours_and_further_pictures() -> None:
     assert inspect(buffer.getvalue()).frames == 2
     avif = inspect(strange.encoded("AVIF", exif=strange.exif()))
     assert (avif.kind, avif.holdable, avif.bit_depth) == ("AVIF", True, 8)
+
+
+def test_what_follows_the_boxes_of_a_heic_is_no_damage() -> None:
+    data = heic_with_auxiliary(b"urn:mpeg:hevc:2015:auxid:1")
+    assert "bytes after the end (9 bytes)" in inspect(data + b"a message").losses
+    assert "damaged" in str(inspect(data[:-3]).refusal)  # the pixels are cut off
+    assert "unknown part box mpvd (4 bytes)" in inspect(data + strange.box(b"mpvd", b"film")).losses
 
 
 def test_auxiliary_pictures_of_heic_are_told() -> None:

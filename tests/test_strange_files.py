@@ -58,10 +58,12 @@ def test_what_is_dropped_is_said_in_one_line_and_strict_makes_it_an_error(run: R
         ("x.dng", strange.raw(), "DNG: raw data of a camera's sensor, not yet a picture"),
         ("x.jpg", strange.POSTSCRIPT, "PostScript: a program that draws, which is never run"),
         ("x.png", strange.png((b"iCCP", b""))[:-20], "damaged PNG"),
+        ("x.tif", strange.encoded("TIFF", Image.new("F", (20, 20))), "not supported"),
+        ("x.tif", strange.tiff(np.zeros((20, 20, 3), np.float32)), "no decoder reads this TIFF"),
         ("x.jpg", strange.jpeg()[:3000], "damaged picture (it is cut off)"),
         ("x.tga", b"text", "not a picture in a format that aecodec reads"),
     ],
-    ids=["raw", "PostScript", "PNG", "JPEG", "text"],
+    ids=["raw", "PostScript", "PNG", "float", "float colours", "JPEG", "text"],
 )
 def test_what_is_no_plain_picture_is_refused_and_the_others_are_done(
     run: Run, tmp_path: Path, name: str, data: bytes, reason: str

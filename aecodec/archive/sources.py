@@ -168,6 +168,8 @@ def decode(settings: Settings, item: Source) -> Source:
         return item
     try:
         found = picture.read(io.BytesIO(item.data), DEFAULT_PIXEL_LIMIT)
+    except picture.UnreadError as error:
+        return replace(item, record=replace(record, kind=ORIGINAL, reason=shortened(str(error))))
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
         reason = f"damaged picture ({reason_of(error)})"
         return replace(item, record=as_other(record, reason, settings.others))

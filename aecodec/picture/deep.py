@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
-from PIL import ImageFile
+from PIL import ImageFile, TiffImagePlugin
 
 from aecodec.errors import AecodecError
 from aecodec.picture.door import open_image
@@ -18,6 +18,7 @@ from aecodec.picture.types import Pixels, Samples
 
 Deep = tuple[Samples, "Samples | None", int]  # colour and alpha, uint16; bits
 NATIVE, OTHER = ("L", "B") if sys.byteorder == "little" else ("B", "L")
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF
 ORDERS = {"B": "L", "L": "B", "N": OTHER}  # of bytes, and the other one
 
 
@@ -40,6 +41,8 @@ def _in_two_halves(data: bytes, contents: Contents) -> Deep | None:
         if image.mode.startswith("I;16"):
             transparent = image.info.get("transparency")
             grey = np.asarray(image).astype(np.uint16)
+            if (getattr(image, "tag_v2", None) or {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+                grey = 65535 - grey  # which Pillow does at 8 bits only
             alpha = None if transparent is None else np.where(grey == transparent, 0, 65535).astype(np.uint16)
             return grey, alpha, 16
         swapped = [_swapped(tile.args) for tile in image.tile]
@@ -50,6 +53,17 @@ def _in_two_halves(data: bytes, contents: Contents) -> Deep | None:
         halves.append(np.asarray(image))
     whole = halves[0].astype(np.uint16) << 8 | halves[1]
     return _parted(whole, 16)
+
+
+def _tiff(data: bytes, contents: Contents) -> Deep | None:
+    if contents.bit_depth != 12 or contents.samples != "grey" or contents.unheld:
+        return _in_two_halves(data, contents)
+    image = open_image(data, ("TIFF",))
+    if not image.mode.startswith("I;16"):
+        return None
+    grey = np.asarray(image).astype(np.uint16)
+    white_is_zero = cast(TiffImagePlugin.TiffImageFile, image).tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return (4095 - grey if white_is_zero else grey), None, 12
 
 
 def _swapped(args: Any) -> Any:
@@ -126,7 +140,7 @@ def _parted(whole: Samples, depth: int) -> Deep | None:
 
 READERS: Mapping[str, Callable[[bytes, Contents], Deep | None]] = {
     "PNG": _png,
-    "TIFF": _in_two_halves,
+    "TIFF": _tiff,
     "PNM": _pnm,
     "SGI": _sgi,
     "HEIC": _heic,

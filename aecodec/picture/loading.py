@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from aecodec.container import MAGIC, check_limit
 from aecodec.errors import AecodecError, PictureWarning
@@ -24,6 +24,10 @@ from aecodec.picture.types import Picture, Pixels, Samples, Source
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+class UnreadError(AecodecError):
+    """A whole picture of a kind that no decoder here reads; the message says which."""
 
 
 def load(source: Source, pixel_limit: int | None = None) -> Picture:
@@ -143,7 +147,11 @@ def _opened(data: bytes, contents: Contents) -> Image.Image:
         essential = png.essential(data)  # else long texts or a broken profile are errors
     elif contents.kind == "JPEG":
         essential = _with_end(data, contents)
-    return open_image(essential)
+    try:
+        return open_image(essential)
+    except UnidentifiedImageError as error:
+        what = ", ".join(contents.losses)
+        raise UnreadError(f"no decoder reads this {contents.kind}" + (f": {what}" if what else "")) from error
 
 
 def _decoded(image: Image.Image, contents: Contents, deep: Deep | None) -> tuple[Picture, list[str]]:
@@ -214,7 +222,7 @@ def _from_image(image: Image.Image, told: bool = False) -> tuple[Picture, list[s
         colour, icc = _samples(_to_rgb(image, icc)), None
         losses.append(f"{'Lab' if mode == 'LAB' else mode} samples")
     elif mode not in OPAQUE:
-        raise AecodecError(f"pictures of Pillow mode {mode} are not supported; convert it to RGB or L first")
+        raise UnreadError(f"pictures of Pillow mode {mode} are not supported; convert it to RGB or L first")
     else:
         colour = _samples(image if mode == OPAQUE[mode] else image.convert(OPAQUE[mode]))
     if cut and not told:

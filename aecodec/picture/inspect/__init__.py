@@ -41,15 +41,29 @@ READERS: tuple[tuple[bytes, int, str, Inspector], ...] = (  # signature, its pla
     *((order, 0, "TIFF", tiff.inspect_tiff) for order in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((magic, 0, "raw of a camera", tiff.inspect_tiff) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
 )
+UNREAD = "a picture in a format that aecodec does not read"
 REFUSED: tuple[tuple[bytes, int, str, str], ...] = (  # signature, its place, kind, why it is no plain picture
     (b"%!", 0, "PostScript", "a program that draws, which is never run"),
     (b"\xc5\xd0\xd3\xc6", 0, "PostScript", "a program that draws, which is never run"),
     (b"%PDF", 0, "PDF", "a document"),
+    *((mark, 0, "JPEG XL", UNREAD) for mark in (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
+    (b"II\xbc", 0, "JPEG XR", UNREAD),
+    (b"v/1\1", 0, "OpenEXR", UNREAD),
+    *((mark, 0, "Radiance HDR", UNREAD) for mark in (b"#?RADIANCE", b"#?RGBE")),
+    (b"DDS ", 0, "DDS", UNREAD),
+    (b"icns", 0, "ICNS", UNREAD),
+    (b"gimp xcf", 0, "XCF", UNREAD),
+    (b"SIMPLE  =", 0, "FITS", UNREAD),
+    (b"DICM", 128, "DICOM", UNREAD),
+    (b"<svg", 0, "SVG", "a drawing"),
+    (b"<?xml", 0, "XML", "a drawing or a document"),
     (b"\xd7\xcd\xc6\x9a", 0, "WMF", "a drawing"),
     (b"\1\0\0\0", 0, "EMF or another file", "not a picture"),
     (b"FUJIFILMCCD-RAW", 0, "raw of a camera (RAF)", "raw data of a camera's sensor, not yet a picture"),
     (b"FOVb", 0, "raw of a camera (X3F)", "raw data of a camera's sensor, not yet a picture"),
     (b"\0MRM", 0, "raw of a camera (MRW)", "raw data of a camera's sensor, not yet a picture"),
+    (b"HEAPCCDR", 6, "raw of a camera (CRW)", "raw data of a camera's sensor, not yet a picture"),
+    (b"IIII", 8, "raw of a camera (IIQ)", "raw data of a camera's sensor, not yet a picture"),
     (AEC, 0, "aec", "an .aec file already"),
 )
 

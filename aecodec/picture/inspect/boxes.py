@@ -11,6 +11,8 @@ from aecodec.picture.inspect.contents import SRGB_CICP, Colour, Contents, Damage
 
 JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
+START_OF_TILE, COMMENT, END_OF_STREAM = 0xFF90, 0xFF64, 0xFFD9
+ENCODERS = (b"Created by OpenJPEG", b"Kakadu-", b"Kdu-", b"Creator: ")
 KINDS = {  # by brand; what is a sequence is one, too
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -47,7 +49,7 @@ MAX_ITEMS = 4096
 
 
 def inspect_heif(reader: Reader) -> Contents:
-    boxes = list(_boxes(reader, 0, len(reader)))
+    boxes, end = _top_level(reader)
     if not boxes or boxes[0][0] != b"ftyp":
         raise DamagedError("no file type box")
     brands = reader.bytes(boxes[0][1], boxes[0][2] - boxes[0][1])
@@ -62,8 +64,23 @@ def inspect_heif(reader: Reader) -> Contents:
     unknown = [Part(f"box {_text(name)}", end - start) for name, start, end in boxes if name not in TOP_LEVEL]
     if meta is None:
         raise DamagedError("no meta box")
-    items = _Items(reader, *meta)
-    return items.contents(kind, frames, unknown)
+    rest = bytes(reader.data[end:])
+    contents = _Items(reader, *meta).contents(kind, frames, unknown)
+    return replace(contents, trailing=Part("bytes after the end", len(rest), rest) if rest.strip(b"\0") else None)
+
+
+def _top_level(reader: Reader) -> tuple[list[tuple[bytes, int, int]], int]:
+    """The boxes of a file, and where they end: what follows the picture may be something else."""
+    boxes: list[tuple[bytes, int, int]] = []
+    try:
+        for box in _boxes(reader, 0, len(reader)):
+            boxes.append(box)
+    except DamagedError:
+        end = boxes[-1][2] if boxes else 0
+        if reader.data[end + 4 : end + 8] in TOP_LEVEL or not {b"meta", b"mdat"} <= {name for name, *_ in boxes}:
+            raise
+        return boxes, end
+    return boxes, len(reader)
 
 
 @dataclass
@@ -279,12 +296,13 @@ def inspect_jpeg_2000(reader: Reader) -> Contents:
     metadata: list[Part] = []
     unknown: list[Part] = []
     colour: Colour | None = None
-    stream = None
+    stream, streams = None, 0
     palette = False
     for name, start, end in _boxes(reader, 12, len(reader)):
         data_size = end - start
         if name == b"jp2c":
-            stream = start
+            streams += 1
+            stream = start if stream is None else stream
         elif name == b"jp2h":
             for inner, at, stop in _boxes(reader, start, end):
                 if inner == b"colr" and reader.number(at, 1) in (2, 3):
@@ -315,7 +333,7 @@ def inspect_jpeg_2000(reader: Reader) -> Contents:
             unknown.append(Part(f"box {_text(name)}", data_size))
     if stream is None:
         raise DamagedError("no codestream")
-    contents = _codestream(reader, stream, metadata, colour, unknown)
+    contents = replace(_codestream(reader, stream, metadata, colour, unknown), frames=streams)
     return replace(contents, samples="palette") if palette else contents
 
 
@@ -326,7 +344,10 @@ def _codestream(
         raise DamagedError("no header of a codestream")
     x1, y1, x0, y0 = struct.unpack(">4I", reader.bytes(start + 8, 16))
     components = reader.number(start + 40, 2)
-    depths = [(reader.number(start + 42 + 3 * k, 1) & 127) + 1 for k in range(min(components, 8))]
+    kinds = [reader.number(start + 42 + 3 * k, 1) for k in range(min(components, 8))]
+    depths = [(kind & 127) + 1 for kind in kinds]
+    comments, end = _comments_of(reader, start)
+    rest = bytes(reader.data[end:]) if start == 0 and end else b""  # of a codestream without boxes
     return Contents(
         "JPEG 2000",
         x1 - x0,
@@ -335,9 +356,28 @@ def _codestream(
         samples={1: "grey", 2: "grey", 3: "RGB", 4: "RGB"}.get(components, f"{components} components"),
         alpha=components in (2, 4),
         colour=colour,
-        metadata=tuple(metadata),
+        trailing=Part("bytes after the end", len(rest), rest) if rest.strip(b"\0") else None,
+        metadata=(*metadata, *comments),
+        unheld=("signed samples",) if any(kind & 128 for kind in kinds) else (),
         unknown=tuple(unknown),
     )
+
+
+def _comments_of(reader: Reader, start: int) -> tuple[list[Part], int]:
+    """The comments in the header of a codestream, but for the name of its encoder, and where the stream ends; 0 if that
+    is not told."""
+    comments, at = [], start + 2
+    while (marker := reader.number(at, 2)) != START_OF_TILE:
+        size = reader.number(at + 2, 2)
+        if marker == COMMENT and not (text := reader.bytes(at + 6, size - 4)).startswith(ENCODERS):
+            comments.append(Part("comment", len(text), text))
+        at += 2 + size
+    while at + 2 <= len(reader) and (marker := reader.number(at, 2)) != END_OF_STREAM:
+        size = reader.number(at + 6, 4) if marker == START_OF_TILE else 0
+        if not size:
+            return comments, 0
+        at += size
+    return comments, at + 2
 
 
 def _boxes(reader: Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:

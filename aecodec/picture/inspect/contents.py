@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # Names of the parts that an .aec file holds byte for byte; metadata.py says in which chunks.
@@ -11,6 +12,7 @@ HELD = frozenset(
     | {
         "text",
         "time of change",
+        "significant bits",
         "histogram",
         "suggested palette",
         "background colour",
@@ -20,6 +22,7 @@ HELD = frozenset(
     }
     | {"stereo layout", "mastering display", "content light level"}
 )
+SINGLE = frozenset({"EXIF", "XMP", "extended XMP", "ICC profile", "resolution", "index of pictures"})  # held once
 
 
 class DamagedError(Exception):
@@ -108,6 +111,7 @@ class Contents:
         if self.trailing and self.kind != "JPEG":  # what follows a JPEG is held, whatever it is
             losses.append(str(self.trailing))
         losses += [str(part) for part in self.metadata if part.name not in HELD]
+        losses += [f"second {part}" for part in self._seconds()]
         return (*losses, *(f"unknown part {part}" for part in self.unknown))
 
     @property
@@ -126,6 +130,13 @@ class Contents:
     def holdable(self) -> bool:
         """Whether every part of the file is known, and an .aec file holds it."""
         return not self.reasons
+
+    def _seconds(self) -> Iterator[Part]:
+        """Parts of which there can be one only, where another one came before that says something else."""
+        first: dict[str, bytes] = {}
+        for part in self.metadata:
+            if part.name in SINGLE and first.setdefault(part.name, part.data) != part.data:
+                yield part
 
     def part(self, name: str) -> bytes | None:
         """The bytes of the first part of the metadata with this name."""

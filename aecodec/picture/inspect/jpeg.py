@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
@@ -16,6 +17,7 @@ NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 NO_END, END = "no end marker", bytes([0xFF, EOI])
 EXIF, XMP, MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 ICC, MPF, PHOTOSHOP = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
+DUCKY = b"Ducky\0\1\0\4"
 GUID = re.compile(rb"HasExtendedXMP\s*(?:=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
 GAIN_MAP_MARKS = (b"hdrgm:Version", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
 FILM_MARKS = (b"MotionPhoto", b"MicroVideo", b"MotionPhoto_Data")
@@ -34,7 +36,8 @@ class _Found:
     unknown: list[Part] = field(default_factory=list)
     icc: dict[int, bytes] = field(default_factory=dict)
     icc_count: int = 0
-    more_xmp: dict[int, bytes] = field(default_factory=dict)
+    more_xmp: dict[bytes, dict[int, bytes]] = field(default_factory=dict)  # by what they belong to, and their place
+    more_xmp_sizes: dict[bytes, int] = field(default_factory=dict)
     comments: list[bytes] = field(default_factory=list)
     end: int | None = None
     index_at: int = 0  # where the header of the index of pictures is, from which it counts
@@ -45,9 +48,7 @@ def inspect_jpeg(reader: Reader) -> Contents:
     if not found.scans or not found.components:
         raise DamagedError("no picture between the segments")
     metadata = found.metadata
-    if found.more_xmp:
-        whole = b"".join(data for _, data in sorted(found.more_xmp.items()))
-        metadata.append(Part("extended XMP", len(whole), whole))
+    metadata += _extended_xmp(found)
     if found.icc:
         profile = b"".join(data for _, data in sorted(found.icc.items()))
         complete = sorted(found.icc) == list(range(1, found.icc_count + 1))
@@ -165,9 +166,10 @@ def _application(found: _Found, number: int, segment: bytes, at: int) -> None:
         data = segment[len(XMP) :]
         found.metadata.append(Part("second XMP" if again else "XMP", len(data), data))
     elif number == 1 and segment.startswith(MORE_XMP) and len(segment) >= len(MORE_XMP) + 40:
-        head = len(MORE_XMP) + 32  # a hash of the whole
-        _, offset = struct.unpack(">II", segment[head : head + 8])
-        found.more_xmp[offset] = segment[head + 8 :]
+        head = len(MORE_XMP) + 32
+        guid = segment[len(MORE_XMP) : head].upper()  # a hash of the whole
+        found.more_xmp_sizes[guid], offset = struct.unpack(">II", segment[head : head + 8])
+        found.more_xmp.setdefault(guid, {})[offset] = segment[head + 8 :]
     elif number == 2 and segment.startswith(ICC) and len(segment) >= len(ICC) + 2:
         found.icc[segment[len(ICC)]] = segment[len(ICC) + 2 :]
         found.icc_count = segment[len(ICC) + 1]
@@ -180,12 +182,26 @@ def _application(found: _Found, number: int, segment: bytes, at: int) -> None:
         found.metadata.append(Part("IPTC", len(segment) - len(PHOTOSHOP), segment[len(PHOTOSHOP) :]))
     elif number == 14 and segment.startswith(b"Adobe"):
         pass  # how the colours are coded
-    elif number == 12 and segment.startswith(b"Ducky"):
-        pass  # at what quality it was coded
+    elif number == 12 and segment.startswith(DUCKY) and len(segment) <= len(DUCKY) + 6:
+        pass  # at what quality it was coded, and neither a comment nor a copyright
     else:
         name = segment[:12].split(b"\0")[0].decode("ascii", "replace")
         name = name if name.isprintable() else "?"
         found.unknown.append(Part(f"APP{number} {name!r}", len(segment), segment))
+
+
+def _extended_xmp(found: _Found) -> Iterator[Part]:
+    """What XMP goes on with in further segments: held if the XMP names it and none of it is missing."""
+    first = next((part.data for part in found.metadata if part.name == "XMP"), b"")
+    match = GUID.search(first)
+    named = match[1].upper() if match else b""
+    for guid, parts in found.more_xmp.items():
+        whole = b""
+        for offset, data in sorted(parts.items()):
+            whole += data if offset == len(whole) else b""
+        complete = len(whole) == found.more_xmp_sizes[guid] == sum(map(len, parts.values()))
+        name = "extended XMP" if complete else "incomplete extended XMP"
+        yield Part(name if guid == named else name + " that the XMP does not name", len(whole), whole)
 
 
 def _trailing(reader: Reader, found: _Found) -> Part | None:

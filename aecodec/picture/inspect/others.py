@@ -9,6 +9,7 @@ from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reade
 
 WEBP_LAYOUT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 PNM_TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([^\s#]+)")
+QOI_END = bytes(7) + b"\1"
 GIF_BLOCKS = {0xF9: "", 0xFE: "comment", 0x01: "plain text block", 0xFF: "application"}
 
 
@@ -123,6 +124,10 @@ def inspect_bmp(reader: Reader) -> Contents:
             metadata.append(Part("profile in a BMP", int.from_bytes(reader.bytes(14 + 116, 4), "little")))
         elif space == b"\0\0\0\0":
             metadata.append(Part("calibrated colours in a BMP", 48))
+    row, start = -(-width * bits // 32) * 4, int.from_bytes(reader.bytes(10, 4), "little")
+    end = start + (row * abs(height) if compression in (0, 3, 6) else int.from_bytes(reader.bytes(34, 4), "little"))
+    fourth = compression == 0 and bits == 32 and bytes(reader.data[start + 3 : end : 4]).strip(b"\0")
+    profiled = any(part.name == "profile in a BMP" for part in metadata)  # it comes last
     return Contents(
         "BMP",
         abs(width),
@@ -130,6 +135,8 @@ def inspect_bmp(reader: Reader) -> Contents:
         bit_depth=depth,
         samples="palette" if bits <= 8 else "RGB",
         metadata=tuple(metadata),
+        trailing=None if profiled else _rest(reader.data[end:]),
+        unheld=("1 further channel",) if fourth else (),
     )
 
 
@@ -144,6 +151,8 @@ def inspect_pnm(reader: Reader) -> Contents:
     if kind in (b"P4", b"P5", b"P6"):
         row = {b"P4": -(-width // 8), b"P5": width, b"P6": 3 * width}[kind] * (2 if top > 255 else 1)
         trailing = _rest(reader.data[at + 1 + row * height :])
+    elif b"P" in (rest := bytes(reader.data[at:])) or b"#" in rest:
+        losses.append("further pictures or comments behind the header")
     if top < 255 and kind not in (b"P1", b"P4"):
         losses.append(f"a scale of 0 to {top}, which becomes 0 to 255")
     return Contents(
@@ -177,6 +186,8 @@ def inspect_sgi(reader: Reader) -> Contents:
     _, _, depth, dimensions, width, height, channels = struct.unpack(">HBBHHHH", reader.bytes(0, 12))
     name = reader.bytes(24, 80).split(b"\0")[0]
     channels = channels if dimensions > 2 else 1
+    size = 512 + width * (height if dimensions > 1 else 1) * channels * max(depth, 1)
+    trailing = None if reader.number(2, 1) else _rest(reader.data[size:])  # what is packed ends where its rows do
     return Contents(
         "SGI",
         width,
@@ -184,13 +195,16 @@ def inspect_sgi(reader: Reader) -> Contents:
         bit_depth=8 * max(depth, 1),
         samples="grey" if channels < 3 else "RGB",
         alpha=channels in (2, 4),
+        trailing=trailing,
         metadata=(Part("name of the picture", len(name)),) if name and name != b"no name" else (),
     )
 
 
 def inspect_qoi(reader: Reader) -> Contents:
     width, height, channels, _ = struct.unpack(">IIBB", reader.bytes(4, 10))
-    return Contents("QOI", width, height, alpha=channels == 4)
+    end = bytes(reader.data).find(QOI_END, 14)  # no code looks like it
+    trailing = _rest(reader.data[end + len(QOI_END) :]) if end >= 0 else None
+    return Contents("QOI", width, height, alpha=channels == 4, trailing=trailing)
 
 
 def inspect_tga(reader: Reader) -> Contents:
@@ -232,12 +246,16 @@ def inspect_icon(reader: Reader) -> Contents:
 def inspect_psd(reader: Reader) -> Contents:
     channels, height, width, depth, mode = struct.unpack(">HIIHH", reader.bytes(12, 14))
     at = 26
-    at += 4 + reader.number(at, 4)  # palette
+    inks = reader.number(at, 4)  # a palette, or what duotones are printed with
+    at += 4 + inks
     resources = reader.number(at, 4)
     at += 4 + resources
     layers = reader.number(at, 4)
+    at += 4 + layers
     auxiliaries = [Part("layers", layers)] if layers else []
+    auxiliaries += [Part("inks of a duotone", inks)] if mode == 8 else []
     samples = {0: "grey", 1: "grey", 2: "palette", 3: "RGB", 4: "CMYK", 9: "Lab"}.get(mode, f"mode {mode}")
+    more = 0 if mode == 3 and channels == 4 else channels - {3: 3, 4: 4, 9: 3}.get(mode, 1)
     return Contents(
         "PSD",
         width,
@@ -246,8 +264,22 @@ def inspect_psd(reader: Reader) -> Contents:
         samples=samples,
         alpha=channels == 4 and mode == 3,
         auxiliaries=tuple(auxiliaries),
+        trailing=_rest(reader.data[_psd_end(reader, at, channels, height, -(-width * depth // 8)) :]),
+        unheld=(f"{more} further channel{'s' * (more > 1)}",) if more else (),
         metadata=(Part("image resources", resources),) if resources else (),
     )
+
+
+def _psd_end(reader: Reader, at: int, channels: int, height: int, row: int) -> int:
+    """Where the merged picture ends, row: bytes of one of its rows; the end of the file where this is not known."""
+    if at + 2 > len(reader):
+        return len(reader)
+    packed, at, rows = reader.number(at, 2), at + 2, channels * height
+    if packed == 0:
+        return at + rows * row
+    if packed > 1:
+        return len(reader)
+    return at + 2 * rows + sum(struct.unpack(f">{rows}H", reader.bytes(at, 2 * rows)))
 
 
 def _rest(data: bytes | memoryview) -> Part | None:

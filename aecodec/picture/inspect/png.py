@@ -11,7 +11,7 @@ from aecodec.picture.inspect.contents import SRGB_CICP, Colour, Contents, Damage
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 SAMPLES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey", 6: "RGB"}
-LAYOUT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fcTL", b"fdAT", b"iDOT", b"sBIT")
+LAYOUT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fcTL", b"fdAT", b"iDOT")
 NOTES = {  # chunks that say something of the picture, by what it is
     b"tEXt": "text",
     b"zTXt": "text",
@@ -19,6 +19,7 @@ NOTES = {  # chunks that say something of the picture, by what it is
     b"tIME": "time of change",
     b"hIST": "histogram",
     b"sPLT": "suggested palette",
+    b"sBIT": "significant bits",
     b"bKGD": "background colour",
     b"oFFs": "offset",
     b"sCAL": "scale",
@@ -29,7 +30,7 @@ NOTES = {  # chunks that say something of the picture, by what it is
     b"mDCv": "mastering display",
     b"cLLi": "content light level",
 }
-OF_PALETTE = (b"bKGD", b"hIST")  # they name entries of a palette, which is not kept
+OF_PALETTE = (b"bKGD", b"hIST", b"sBIT")  # they tell of a palette, which is not kept
 HELD_CHUNKS = frozenset(NOTES.values())  # names of parts whose data are whole chunks
 SRGB_GAMMA = range(45_000, 46_001)
 SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
@@ -47,9 +48,11 @@ def inspect_png(reader: Reader) -> Contents:
     unknown: list[Part] = []
     frames, srgb = 1, False
     cicp = gamma = chromaticities = None
+    order = [name for name, _ in chunks]
     for name, data in chunks:
         if name == b"acTL" and len(data) == 8:
-            frames = max(1, int.from_bytes(data[:4], "big"))
+            still = b"fcTL" not in order[: order.index(b"IDAT")] if b"IDAT" in order else 0  # is no part of the film
+            frames = max(1, int.from_bytes(data[:4], "big") + still)
         elif name == b"cICP" and len(data) == 4:
             cicp = (data[0], data[1], data[2], data[3])
         elif name == b"gAMA" and len(data) == 4:
@@ -70,6 +73,8 @@ def inspect_png(reader: Reader) -> Contents:
             metadata.append(Part("XMP", len(xmp), xmp))
         elif name == b"pHYs" and len(data) == 9:
             metadata.append(Part("resolution" if data[8] else "pixel aspect", 9, data))
+        elif name == b"sBIT" and set(data) <= {8 if kind == 3 else depth}:
+            pass  # all of them
         elif name in NOTES and not (kind == 3 and name in OF_PALETTE):
             metadata.append(Part(NOTES[name], len(data), chunk(name, data)))
         elif name in OF_PALETTE:
@@ -102,8 +107,8 @@ def colour(
     chromaticities: tuple[int, ...] | None,
 ) -> Colour | None:
     """What counts, in the order in which the standard lets one chunk stand above the others."""
-    if cicp is not None:
-        return None if cicp[:2] in SRGB_CICP else Colour(cicp)
+    if cicp is not None:  # it stands above a profile, too
+        return None if cicp[:2] in SRGB_CICP and not profiled else Colour(cicp)
     if profiled or srgb or (gamma is None and chromaticities is None):
         return None
     near = chromaticities is None or all(

@@ -58,11 +58,15 @@ def inspect_tiff(reader: Reader) -> Contents:
         for directory in _chain(reader, at, big)
     ]
     first = pages[0]
+    area = _area(reader, first)
     for directory in (*pages, *subs):
         photometric = _number(reader, directory, 262, 1)
         if photometric in RAW_PHOTOMETRIC or DNG_VERSION in directory:
             kind = "DNG" if DNG_VERSION in first else "raw of a camera"
             return Contents(kind, refusal="raw data of a camera's sensor, not yet a picture")
+    others = [directory for directory in (*pages[1:], *subs) if not _reduced(reader, directory)]
+    if (_reduced(reader, first) and others) or any(_area(reader, sub) > 2 * area for sub in subs if sub in others):
+        return Contents("TIFF", refusal="like a raw file: its first picture is a smaller version of another one")
     return _page(reader, first, [page for page in pages[1:] if not _reduced(reader, page)], subs)
 
 
@@ -97,11 +101,25 @@ def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Di
         metadata=tuple(metadata),
         unknown=tuple(unknown),
     )
-    if channels > base + 1:
-        contents = replace(contents, unheld=(f"{channels - base} further channels",))
+    extra = channels - base
+    if extra == 1 and 338 in page and _number(reader, page, 338, 0) == 0:
+        contents = replace(contents, alpha=False, unheld=("1 further channel",))
+    elif extra > 1:
+        contents = replace(contents, unheld=(f"{extra} further channels",))
+    if samples == "palette" and 320 in page and any(map(_cut, _numbers(reader, page[320]))):
+        contents = replace(contents, unheld=(*contents.unheld, "a palette of 16 bits"))
     if any(value == 2 for value in formats):
         contents = replace(contents, unheld=(*contents.unheld, "signed samples"))
     return contents
+
+
+def _cut(value: int) -> bool:
+    """Whether 16 bits are more than 8 bits that were made longer, in one of the ways in which this is done."""
+    return value & 255 not in (0, value >> 8)
+
+
+def _area(reader: Reader, directory: Directory) -> int:
+    return _number(reader, directory, 256, 0) * _number(reader, directory, 257, 0)
 
 
 def _reduced(reader: Reader, directory: Directory) -> bool:
