@@ -27,7 +27,8 @@ typedef struct integer_rows {
 typedef struct narrow_rows {
     narrow layer; /* of the first row of biases */
     integer_rows biases;
-    int *order; /* of its outputs in the file, or 0 */
+    int *order;     /* of its outputs in the file */
+    int32_t *zeros; /* what the zeros of its activations add to sums */
 } narrow_rows;
 
 typedef struct pair {

@@ -47,37 +47,49 @@ static file_layer layer_of(loader *l, const char *name, bool wide_, int rows, in
     return f;
 }
 
+/* Activations of one sign or both, or integers of 16 bits. */
+typedef enum sees { ONE_SIGN, BOTH_SIGNS, PAIRS_OF_BYTES } sees;
+
+/* What the zeros of its activations add to a sum, as they are kept. */
+static int32_t zero_of(const loader *l, const file_layer *f, int inputs, int output, sees sees_) {
+    int64_t sum = 0;
+    for (int i = 0; i < inputs; i++) sum += f->weights[(size_t)output * inputs + i];
+    return sees_ == BOTH_SIGNS && l->kernels->activation == 1 ? (int32_t)(sum * SIGNED_ZERO) : 0;
+}
+
 static int padded_to(const loader *l, int outputs) {
     int block = l->kernels->block;
     return (outputs + block - 1) / block * block;
 }
 
 /* order: of the `wanted` outputs in the file, 0: their own. */
-static narrow narrow_of(loader *l, const file_layer *f, int inputs, int kernel, int wanted, const int *order) {
-    int taps = kernel * kernel, block = l->kernels->block;
-    narrow n = {inputs * taps, wanted, padded_to(l, wanted), NULL, NULL, NULL};
-    if (inputs % 2 && !l->status) l->status = aec__fail(l->error, AEC_MODEL, "weights: a layer with an odd number of inputs");
-    n.weights = aec__own(l, l->memory, n.padded, n.inputs, sizeof *n.weights);
+static narrow narrow_of(loader *l, const file_layer *f, int inputs, int kernel, int wanted, const int *order, sees sees_) {
+    int taps = kernel * kernel, block = l->kernels->block, size = sees_ == PAIRS_OF_BYTES ? 2 : l->kernels->activation;
+    int unit = 4 / size, segment = (kernel * inputs + unit - 1) / unit; /* inputs in 4 bytes; groups of them in a kernel's row */
+    narrow n = {kernel * segment, wanted, padded_to(l, wanted), size, NULL, NULL, NULL};
+    n.weights = aec__own(l, l->memory, n.padded, n.quads, 4);
     n.bias = aec__own(l, l->memory, n.padded, 1, sizeof *n.bias);
     n.step = aec__own(l, l->memory, n.padded, 1, sizeof *n.step);
     for (int o = 0; o < wanted && !l->status; o++) {
         int from = order ? order[o] : o;
-        n.bias[o] = (int32_t)f->biases.values[from];
+        n.bias[o] = (int32_t)f->biases.values[from] - zero_of(l, f, inputs * taps, from, sees_);
         n.step[o] = ldexpf(1, -(int)f->exponents[from]);
         for (int i = 0; i < inputs; i++)
             for (int t = 0; t < taps; t++) {
-                int k = t * inputs + i;
-                size_t group = (size_t)(o / block) * n.inputs * block;
-                n.weights[group + (size_t)(k / 2 * block + o % block) * 2 + k % 2] =
-                    (int16_t)f->weights[((size_t)from * inputs + i) * taps + t];
+                int k = t % kernel * inputs + i;
+                size_t quad = (size_t)(o / block) * n.quads + t / kernel * segment + k / unit;
+                char *at = n.weights + (quad * block + o % block) * 4 + k % unit * size;
+                int16_t weight = (int16_t)f->weights[((size_t)from * inputs + i) * taps + t];
+                if (size == 1) *(int8_t *)at = (int8_t)weight;
+                else memcpy(at, &weight, 2);
             }
     }
     return n;
 }
 
-static narrow narrow_layer(loader *l, const char *name, int outputs, int inputs, int kernel) {
+static narrow narrow_layer(loader *l, const char *name, int outputs, int inputs, int kernel, sees sees_) {
     file_layer f = layer_of(l, name, false, 1, outputs, inputs, kernel);
-    return narrow_of(l, &f, inputs, kernel, outputs, NULL);
+    return narrow_of(l, &f, inputs, kernel, outputs, NULL, sees_);
 }
 
 /* scale: of the results, a power of two. */
@@ -115,7 +127,7 @@ static void load_means(loader *l, aec2 *m) {
     m->first_hidden = wide_layer(l, "means.first_mean.0", c->context, c->trunk, of_sum);
     m->context_features = wide_layer(l, "means.context_features", c->context, c->trunk, of_sum);
     m->second_hidden = wide_layer(l, "means.second_mean.1", c->context, c->context, 1);
-    m->context = narrow_layer(l, "means.context", c->context, c->latent, 3);
+    m->context = narrow_layer(l, "means.context", c->context, c->latent, 3, BOTH_SIGNS);
     for (int pass = 0; pass < 2; pass++) {
         file_layer f = layer_of(l, pass ? "means.second_mean.3" : "means.first_mean.2", true, 1, c->latent, c->context, 1);
         for (int parity = 0; parity < 2 && !l->status; parity++) {
@@ -146,7 +158,7 @@ static pair pair_of(loader *l, const char *name, int number, int channels) {
         snprintf(first, sizeof first, "synthesis.%s.%d.first", name, number);
         snprintf(second, sizeof second, "synthesis.%s.%d.second", name, number);
     }
-    pair p = {narrow_layer(l, first, channels, channels, 3), narrow_layer(l, second, channels, channels, 3)};
+    pair p = {narrow_layer(l, first, channels, channels, 3, BOTH_SIGNS), narrow_layer(l, second, channels, channels, 3, ONE_SIGN)};
     return p;
 }
 
@@ -167,8 +179,10 @@ static void load_synthesis(loader *l, aec2 *m) {
         m->up[i].order = aec__own(l, l->memory, 2 * c->at_8, 1, sizeof *m->up[i].order);
         if (l->status) return;
         aec__order_of_row(c->at_8, i, m->up[i].order);
-        m->up[i].layer = narrow_of(l, &f, c->at_16, 1, 2 * c->at_8, m->up[i].order);
+        m->up[i].layer = narrow_of(l, &f, c->at_16, 1, 2 * c->at_8, m->up[i].order, BOTH_SIGNS);
         m->up[i].biases = f.biases;
+        m->up[i].zeros = aec__own(l, l->memory, 2 * c->at_8, 1, sizeof *m->up[i].zeros);
+        for (int o = 0; o < 2 * c->at_8 && !l->status; o++) m->up[i].zeros[o] = zero_of(l, &f, c->at_16, m->up[i].order[o], BOTH_SIGNS);
     }
     m->enter = pair_of(l, "enter", -1, c->at_8);
     for (int k = 0; k < c->blocks_16; k++) m->blocks_16[k] = pair_of(l, "blocks_16", k, c->at_16);
@@ -176,7 +190,7 @@ static void load_synthesis(loader *l, aec2 *m) {
     f = layer_of(l, "synthesis.last", false, 1, 192, c->at_8, 1);
     for (int row = 0; row < 4 && !l->status; row++) {
         aec__order_of_squares(8, row, order);
-        m->last[row] = narrow_of(l, &f, c->at_8, 1, 48, order);
+        m->last[row] = narrow_of(l, &f, c->at_8, 1, 48, order, BOTH_SIGNS);
     }
     f = layer_of(l, "synthesis.linear", true, 1, 768, c->latent, 1);
     for (int row = 0; row < 8 && !l->status; row++) {
@@ -184,15 +198,15 @@ static void load_synthesis(loader *l, aec2 *m) {
         m->linear[row] = wide_of(l, &f, c->latent, 96, order, 1);
     }
     f = layer_of(l, "synthesis.filter.first", false, 1, c->filter, 12, 3);
-    m->filter_first = narrow_of(l, &f, 12, 3, c->filter, NULL);
+    m->filter_first = narrow_of(l, &f, 12, 3, c->filter, NULL, PAIRS_OF_BYTES);
     m->filter_first_bias = aec__own(l, l->memory, c->filter, 1, sizeof(double));
     for (int o = 0; o < c->filter && !l->status; o++) m->filter_first_bias[o] = 257.0 * m->filter_first.bias[o]; /* of both bytes */
     for (int k = 0; k < c->filter_layers; k++) {
         char name[96];
         snprintf(name, sizeof name, "synthesis.filter.layers.%d", k);
-        m->filter_layers[k] = narrow_layer(l, name, c->filter, c->filter, 3);
+        m->filter_layers[k] = narrow_layer(l, name, c->filter, c->filter, 3, ONE_SIGN);
     }
-    m->filter_last = narrow_layer(l, "synthesis.filter.last", 12, c->filter, 1);
+    m->filter_last = narrow_layer(l, "synthesis.filter.last", 12, c->filter, 1, ONE_SIGN);
     m->input_gain = rows_of(l, "synthesis.input_gain", c->rows, c->latent);
     m->output_gain = rows_of(l, "synthesis.output_gain", c->rows, 1);
     m->decoder_gain = rows_of(l, "synthesis.decoder_gain", c->rows, c->latent);
@@ -292,13 +306,15 @@ static aec_status prepare(const void *model, int quality, void **prepared, aec_e
         narrow *up = &p->up[i];
         *up = m->up[i].layer;
         if (!(fits = (up->bias = aec__arena_alloc(a, up->padded, 1, sizeof *up->bias)) != NULL)) break;
-        for (int o = 0; o < up->outputs; o++) up->bias[o] = (int32_t)between(&m->up[i].biases, m->up[i].order[o], position);
+        for (int o = 0; o < up->outputs; o++)
+            up->bias[o] = (int32_t)between(&m->up[i].biases, m->up[i].order[o], position) - m->up[i].zeros[o];
     }
     fits = fits && (p->input_gain = gains(a, &m->input_gain, position));
     fits = fits && (p->decoder_gain = gains(a, &m->decoder_gain, position));
     fits = fits && (p->filter_gain = gains(a, &m->filter_gain, position));
     fits = fits && (p->filter_bias = aec__arena_alloc(a, c->filter, 1, sizeof(double)));
     for (int k = 0; k < c->latent && fits; k++) p->decoder_gain[k] *= 255.0 * PIXEL_STEPS / LATENT_STEPS;
+    for (int k = 0; k < c->filter && fits; k++) p->filter_gain[k] *= m->filter_first.step[k]; /* a power of two */
     for (int k = 0; k < c->filter && fits; k++) p->filter_bias[k] = (double)between(&m->filter_bias, k, position);
     p->step = exact_gain(between(&m->output_gain, 0, position));
     if (fits) return AEC_OK;

@@ -5,9 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_LAYERS = 4 + 2 * AEC2_BLOCKS + 2 + 2 * AEC2_BLOCKS + 3 + AEC2_FILTER_LAYERS, SQUARE = 12 };
+enum { MOST_LAYERS = 4 + 2 * AEC2_BLOCKS + 2 + 2 * AEC2_BLOCKS + 3 + AEC2_FILTER_LAYERS, SQUARE = 12, AHEAD = 4 };
 #define STREAM_TOP 4194304.f /* 2^22 */
-#define STEPS_TOP 32767.0
 
 typedef struct range {
     int from, to;
@@ -27,7 +26,8 @@ typedef struct layer {
     int rows;   /* that the rings hold */
     range x, y; /* columns and rows that are computed */
     size_t pitch;
-    int16_t *seen;  /* what the next layer sees, with zeros before and after each row */
+    int size;       /* bytes of what is seen */
+    uint8_t *seen;  /* what the next layer sees, with zeros before and after each row */
     float *values;  /* of a stream, which others are added to */
     double *pixels; /* in 1/64 of a level; 0 is mid-grey */
     int next;       /* row to compute; -1: not begun */
@@ -38,10 +38,12 @@ typedef struct stream {
     const latents *latents;
     layer layers[MOST_LAYERS];
     int count;
-    int16_t *zeros;
-    double *gained; /* a row of latents as a layer sees them */
+    uint8_t *zeros[2]; /* of one sign, of both */
+    double *gained, *for_pixels; /* a row of latents as layers see them */
+    int row_for_pixels;
     double *wide;
     float *sums;
+    int32_t *whole_sums;
 } stream;
 
 static int add_layer(stream *s, layer l) {
@@ -114,12 +116,14 @@ static void ask(stream *s, int number, int y);
 
 static size_t slot(const layer *l, int y) { return (size_t)(y % l->rows) * l->pitch; }
 
+static bool both_signs(const layer *l) { return l->kind == FIRST || l->kind == STREAM || l->kind == UP; }
+
 /* What is seen of a row, from column x on; zeros beyond the picture. */
-static const int16_t *seen_from(stream *s, int number, int y, int x) {
+static const uint8_t *seen_from(stream *s, int number, int y, int x) {
     layer *l = &s->layers[number];
     ask(s, number, y);
-    if (y < l->y.from || y >= l->y.to) return s->zeros;
-    return l->seen + slot(l, y) + (ptrdiff_t)(1 + x - l->x.from) * l->channels;
+    if (y < l->y.from || y >= l->y.to) return s->zeros[both_signs(l)];
+    return l->seen + (slot(l, y) + (ptrdiff_t)(1 + x - l->x.from) * l->channels) * l->size;
 }
 
 /* Latents of a row as a layer sees them: `inputs` doubles for each of the columns left..right. */
@@ -139,15 +143,15 @@ static void look_at_latents(const stream *s, int y, int left, int right, const d
     }
 }
 
-/* Sums of a narrow layer over a row, into s->sums. */
-static void convolve(stream *s, const layer *l, const narrow *weights, int y, int left, int width, bool raw) {
+/* A layer over its input, all but what becomes of it. */
+static narrow_job convolution(stream *s, const layer *l, int y) {
     const layer *in = &s->layers[l->input];
-    int reach = l->kernel / 2;
-    narrow_job job = {.layer = weights, .count = l->kernel, .width = width, .out = s->sums, .out_step = weights->outputs,
-                      .sums = raw ? (int32_t *)s->sums : NULL};
+    const int reach = l->kernel / 2, n = in->channels;
+    const narrow *weights = l->weights + y % per(l);
+    narrow_job job = {.layer = weights, .count = l->kernel, .width = (l->x.to - l->x.from) / per(l), .out_step = weights->outputs};
     for (int t = 0; t < l->kernel; t++)
-        job.segments[t] = (narrow_segment){seen_from(s, l->input, y + t - reach, left - reach), in->channels, l->kernel * in->channels};
-    s->prepared->model->kernels->narrow(&job);
+        job.segments[t] = (narrow_segment){seen_from(s, l->input, y / per(l) + t - reach, l->x.from / per(l) - reach), n, l->kernel * n};
+    return job;
 }
 
 static void compute(stream *s, int number, int y) {
@@ -159,76 +163,63 @@ static void compute(stream *s, int number, int y) {
     const int left = l->x.from, width = l->x.to - left, n = l->channels;
     const size_t count = (size_t)width * n, at = slot(l, y);
     const double per_step = p->step * (255.0 * PIXEL_STEPS / ACTIVATION_STEPS);
-    int16_t *seen = l->seen ? l->seen + at + n : NULL;
+    uint8_t *seen = l->seen ? l->seen + (at + n) * l->size : NULL;
+    narrow_job job = {0};
     float *values = l->values ? l->values + at : NULL;
     double *pixels = l->pixels ? l->pixels + at : NULL;
     switch (l->kind) {
     case FIRST: {
         look_at_latents(s, y, left, l->x.to, p->input_gain, LATENT_TOP, true, s->gained);
-        wide_job job = {&p->first, s->gained, c->latent + c->trunk, width, s->wide, n};
-        k->wide(&job);
+        wide_job first = {&p->first, s->gained, c->latent + c->trunk, width, s->wide, n};
+        k->wide(&first);
         for (size_t i = 0; i < count; i++) {
             float x = (float)s->wide[i];
             values[i] = x < -STREAM_TOP ? -STREAM_TOP : x > STREAM_TOP ? STREAM_TOP : x;
         }
-        k->activations(values, seen, -SIGNED_TOP, SIGNED_TOP, count);
+        k->to_activations(values, seen, count);
         break;
     }
     case RECTIFIED:
-        convolve(s, l, l->weights, y, left, width, false);
-        k->activations(s->sums, seen, 0, ACTIVATION_TOP, count);
+    case UP:
+        job = convolution(s, l, y);
+        job.seen = seen, job.both_signs = l->kind == UP;
+        k->narrow(&job);
         break;
-    case STREAM: {
-        convolve(s, l, l->weights, y, left, width, false);
-        const float *add = NULL;
+    case STREAM:
+        job = convolution(s, l, y);
+        job.seen = seen, job.both_signs = true, job.values = values;
         if (l->add >= 0) {
             const layer *from = &s->layers[l->add];
             ask(s, l->add, y);
-            add = from->values + slot(from, y) + (size_t)(left - from->x.from) * n;
+            job.add = from->values + slot(from, y) + (size_t)(left - from->x.from) * n;
         }
-        k->add_rounded(s->sums, add, values, count);
-        k->activations(values, seen, -SIGNED_TOP, SIGNED_TOP, count);
-        break;
-    }
-    case UP: {
-        const int16_t *in = seen_from(s, l->input, y / 2, left / 2);
-        narrow_job job = {.layer = l->weights + y % 2, .count = 1, .width = width / 2, .out = s->sums, .out_step = 2 * n};
-        job.segments[0] = (narrow_segment){in, c->at_16, c->at_16};
         k->narrow(&job);
-        k->activations(s->sums, seen, -SIGNED_TOP, SIGNED_TOP, count);
         break;
-    }
     case PIXELS: {
-        look_at_latents(s, y / 8, left / 8, l->x.to / 8, p->decoder_gain, HUGE_VAL, false, s->gained);
-        wide_job job = {&m->linear[y % 8], s->gained, c->latent, width / 8, pixels, 8 * SQUARE};
-        k->wide(&job);
-        narrow_job last = {.layer = l->weights + y % 4, .count = 1, .width = width / 4, .out = s->sums, .out_step = 4 * SQUARE};
-        last.segments[0] = (narrow_segment){seen_from(s, l->input, y / 4, left / 4), c->at_8, c->at_8};
-        k->narrow(&last);
-        for (size_t i = 0; i < count; i++) {
-            pixels[i] += nearbyint(s->sums[i] * per_step);
-            double steps = nearbyint(pixels[i] * ((double)SUM_STEPS / (255 * PIXEL_STEPS)) / p->step);
-            seen[i] = (int16_t)(steps < -STEPS_TOP - 1 ? -STEPS_TOP - 1 : steps > STEPS_TOP ? STEPS_TOP : steps);
-        }
+        if (s->row_for_pixels != y / 8) look_at_latents(s, y / 8, left / 8, l->x.to / 8, p->decoder_gain, HUGE_VAL, false, s->for_pixels);
+        s->row_for_pixels = y / 8;
+        wide_job linear = {&m->linear[y % 8], s->for_pixels, c->latent, width / 8, pixels, 8 * SQUARE};
+        k->wide(&linear);
+        job = convolution(s, l, y);
+        job.values = s->sums;
+        k->narrow(&job);
+        k->change(pixels, s->sums, per_step, pixels, count);
+        k->to_steps(pixels, (double)SUM_STEPS / (255 * PIXEL_STEPS), p->step, (int16_t *)seen, count);
         break;
     }
-    case FILTER: {
-        convolve(s, l, l->weights, y, left, width, true);
-        const int32_t *sums = (const int32_t *)s->sums;
-        for (int x = 0; x < width; x++)
-            for (int i = 0; i < n; i++, sums++) {
-                double sum = nearbyint((*sums + m->filter_first_bias[i]) * l->weights->step[i] * p->filter_gain[i]);
-                sum = nearbyint((sum + p->filter_bias[i]) / (SUM_STEPS / ACTIVATION_STEPS));
-                *seen++ = (int16_t)(sum < 0 ? 0 : sum > ACTIVATION_TOP ? ACTIVATION_TOP : sum);
-            }
+    case FILTER:
+        job = convolution(s, l, y);
+        job.sums = s->whole_sums;
+        k->narrow(&job);
+        k->rectify(s->whole_sums, m->filter_first_bias, p->filter_gain, p->filter_bias, seen, width, n);
         break;
-    }
     case CHANGED: {
-        convolve(s, l, l->weights, y, left, width, false);
+        job = convolution(s, l, y);
+        job.values = s->sums;
+        k->narrow(&job);
         const layer *from = &s->layers[l->add];
         ask(s, l->add, y);
-        const double *before = from->pixels + slot(from, y) + (size_t)(left - from->x.from) * SQUARE;
-        for (size_t i = 0; i < count; i++) pixels[i] = before[i] + nearbyint(s->sums[i] * per_step);
+        k->change(from->pixels + slot(from, y) + (size_t)(left - from->x.from) * SQUARE, s->sums, per_step, pixels, count);
         break;
     }
     }
@@ -242,11 +233,11 @@ static void ask(stream *s, int number, int y) {
     for (; l->next <= y; l->next++) compute(s, number, l->next);
 }
 
-static uint16_t level(double pixel, double white, int depth) {
-    pixel += 255 * PIXEL_STEPS / 2;
-    double x = depth == 8 ? pixel / PIXEL_STEPS : pixel * white / (255 * PIXEL_STEPS);
-    x = nearbyint(x);
-    return (uint16_t)(x > 0 ? x < white ? x : white : 0);
+/* Rows of activations that are zero. */
+static uint8_t *zeros_of(const stream *s, arena *a, bool both, size_t rows, size_t pitch, size_t size) {
+    uint8_t *own = aec__arena_alloc(a, rows, pitch, size);
+    if (own && both && s->prepared->model->kernels->activation == 1) memset(own, SIGNED_ZERO, rows * pitch * size);
+    return own;
 }
 
 aec_status aec__aec2_pixels(const void *prepared, const latents *from, box wanted, const sink *to, aec_error *error) {
@@ -254,9 +245,10 @@ aec_status aec__aec2_pixels(const void *prepared, const latents *from, box wante
     arena a = {0};
     stream *s = aec__arena_alloc(&a, 1, 1, sizeof *s);
     size_t longest = 0, widest = 0, columns = 0;
+    uint16_t *row_levels = NULL;
     bool fits = s != NULL;
     if (fits) {
-        s->prepared = prepared, s->latents = from;
+        s->prepared = prepared, s->latents = from, s->row_for_pixels = -1;
         lay_out(s);
         measure(s, wanted, from->width, from->height);
     }
@@ -264,34 +256,39 @@ aec_status aec__aec2_pixels(const void *prepared, const latents *from, box wante
         layer *l = &s->layers[i];
         size_t width = (size_t)(l->x.to - l->x.from), row = width * l->channels;
         bool stream_ = l->kind == FIRST || l->kind == STREAM, pixels = l->kind == PIXELS || l->kind == CHANGED;
-        l->pitch = (width + 2) * l->channels;
+        l->pitch = (width + 2) * l->channels + AHEAD;
+        l->size = l->kind == PIXELS ? 2 : s->prepared->model->kernels->activation;
         if (l->pitch > longest) longest = l->pitch;
         if (row > widest) widest = row;
         if (width / l->factor + 2 > columns) columns = width / l->factor + 2;
-        if (l->kind != CHANGED) fits = (l->seen = aec__arena_alloc(&a, l->rows, l->pitch, sizeof *l->seen)) != NULL;
+        if (l->kind != CHANGED) fits = (l->seen = zeros_of(s, &a, both_signs(l), l->rows, l->pitch, l->size)) != NULL;
         if (stream_) fits = fits && (l->values = aec__arena_alloc(&a, l->rows, l->pitch, sizeof *l->values));
         if (pixels) fits = fits && (l->pixels = aec__arena_alloc(&a, l->rows, l->pitch, sizeof *l->pixels));
     }
     if (fits) {
-        s->zeros = aec__arena_alloc(&a, longest, 1, sizeof *s->zeros);
+        for (int both = 0; both < 2; both++) s->zeros[both] = zeros_of(s, &a, both, 1, longest, 2);
         s->gained = aec__arena_alloc(&a, columns, c->latent + c->trunk, sizeof *s->gained);
+        s->for_pixels = aec__arena_alloc(&a, columns, c->latent, sizeof *s->for_pixels);
         s->wide = aec__arena_alloc(&a, columns, c->at_16, sizeof *s->wide);
         s->sums = aec__arena_alloc(&a, widest, 1, sizeof *s->sums);
+        s->whole_sums = aec__arena_alloc(&a, widest, 1, sizeof *s->whole_sums);
+        row_levels = aec__arena_alloc(&a, widest, 1, sizeof *row_levels);
     }
     const int width = fits ? 8 * (wanted.right - wanted.left) : 0; /* squares */
     uint16_t *rgb = fits ? aec__arena_alloc(&a, width, 6, sizeof *rgb) : NULL;
-    if (!rgb || !s->zeros || !s->gained || !s->wide || !s->sums) {
+    if (!rgb || !s->zeros[0] || !s->zeros[1] || !s->gained || !s->for_pixels || !s->wide || !s->sums || !s->whole_sums || !row_levels) {
         aec__arena_free(&a);
         return aec__fail(error, AEC_MEMORY, "no memory for the pixels of a piece");
     }
     layer *last = &s->layers[s->count - 1];
-    const double white = (double)((1 << to->depth) - 1);
+    const double white = (double)((1 << to->depth) - 1), middle = 255.0 * PIXEL_STEPS / 2;
+    const double scale[3] = {middle, to->depth == 8 ? 1 : white, to->depth == 8 ? PIXEL_STEPS : 255.0 * PIXEL_STEPS};
     for (int y = 8 * wanted.top; y < 8 * wanted.bottom; y++) {
         ask(s, s->count - 1, y);
         const double *row = last->pixels + slot(last, y) + (size_t)(8 * wanted.left - last->x.from) * SQUARE;
+        s->prepared->model->kernels->levels(row, scale, white, row_levels, (size_t)width * SQUARE);
         for (int i = 0; i < 2; i++) {
-            for (int x = 0; x < width; x++)
-                for (int k = 0; k < 6; k++) rgb[6 * x + k] = level(row[x * SQUARE + 6 * i + k], white, to->depth);
+            for (int x = 0; x < width; x++) memcpy(rgb + 6 * x, row_levels + x * SQUARE + 6 * i, 6 * sizeof *rgb);
             to->row(to, 2 * y + i, 16 * wanted.left, rgb, 2 * width);
         }
     }

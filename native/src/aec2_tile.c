@@ -4,6 +4,7 @@
 #include "threads.h"
 
 #include <math.h>
+#include <string.h>
 
 #define SUM_TOP 4194304.0 /* 2^22 */
 #define SCALE_STEP 0x1p-12
@@ -12,15 +13,15 @@
 typedef struct work {
     const aec2 *model;
     symbols tile;
-    int16_t *seen;  /* (h, w + 2, latent): what the context sees of the first pass; rows begin and end with a zero */
-    int16_t *zeros; /* a row of these */
+    uint8_t *seen;  /* (h, w + 2, latent) activations: what the context sees of the first pass; rows begin and end with a zero */
+    uint8_t *zeros; /* a row of these */
     double *scratch; /* for each worker */
     float *sums;
     size_t scratch_size, sums_size;
 } work;
 
-static int16_t *seen_at(const work *k, int y, int x) {
-    return k->seen + (((size_t)y * (k->tile.w + 2)) + 1 + x) * k->model->config.latent;
+static uint8_t *seen_at(const work *k, int y, int x) {
+    return k->seen + (((size_t)y * (k->tile.w + 2)) + 1 + x) * k->model->config.latent * k->model->kernels->activation;
 }
 
 static double within(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
@@ -52,14 +53,14 @@ static int first_of(int y, int parity) { return (y ^ parity) & 1; }
 static int count_of(int w, int first) { return (w - first + 1) / 2; }
 
 /* By how much a latent is seen: how many thresholds it reaches. */
-static int16_t magnitude(const double *thresholds, double latent) {
+static float magnitude(const double *thresholds, double latent) {
     int low = 0, high = SIGNED_TOP; /* thresholds below `low` are reached, from `high` on they are not */
     while (low < high) {
         int middle = (low + high) / 2;
         if (latent >= thresholds[middle]) low = middle + 1;
         else high = middle;
     }
-    return (int16_t)low;
+    return (float)low;
 }
 
 static void first_pass_row(void *context, int y, int worker) {
@@ -69,6 +70,7 @@ static void first_pass_row(void *context, int y, int worker) {
     const int w = k->tile.w;
     double *features = k->scratch + worker * k->scratch_size, *hidden = features + (size_t)w * c->trunk;
     double *means = hidden + (size_t)w * c->context;
+    float *seen = k->sums + worker * k->sums_size;
     features_of(k, y, features);
     run_wide(k, &m->first_hidden, features, c->trunk, w, hidden, c->context);
     gelu(m, hidden, (size_t)w * c->context);
@@ -79,14 +81,13 @@ static void first_pass_row(void *context, int y, int worker) {
         for (int i = 0; i < count; i++) {
             size_t at = (size_t)y * w + first + 2 * i, element = at * c->latent + start;
             float *out = k->tile.latents + at * k->tile.positions + start;
-            int16_t *seen = seen_at(k, y, first + 2 * i) + start;
             for (int n = 0; n < size; n++) {
                 double mean = mean_of(k, means[(size_t)i * size + n], k->tile.indices[element + n]);
                 double latent = within(LATENT_STEPS * (double)k->tile.symbols[element + n] + mean, -LATENT_TOP, LATENT_TOP);
                 out[n] = (float)latent;
-                seen[n] = magnitude(m->thresholds, fabs(latent));
-                if (latent < 0) seen[n] = (int16_t)-seen[n];
+                seen[n] = copysignf(magnitude(m->thresholds, fabs(latent)), (float)latent);
             }
+            m->kernels->to_activations(seen, seen_at(k, y, first + 2 * i) + start * m->kernels->activation, size);
         }
     }
 }
@@ -101,9 +102,9 @@ static void second_pass_row(void *context, int y, int worker) {
     double *more = hidden + row, *means = more + row;
     float *sums = k->sums + worker * k->sums_size;
     features_of(k, y, features);
-    narrow_job job = {.layer = &m->context, .count = 3, .width = w, .out = sums, .out_step = c->context};
+    narrow_job job = {.layer = &m->context, .count = 3, .width = w, .values = sums, .out_step = c->context};
     for (int t = 0; t < 3; t++) {
-        const int16_t *line = y + t - 1 < 0 || y + t - 1 >= h ? k->zeros : seen_at(k, y + t - 1, -1);
+        const uint8_t *line = y + t - 1 < 0 || y + t - 1 >= h ? k->zeros : seen_at(k, y + t - 1, -1);
         job.segments[t] = (narrow_segment){line, c->latent, 3 * c->latent};
     }
     m->kernels->narrow(&job);
@@ -143,14 +144,17 @@ aec_status aec__aec2_tile(const void *prepared, const uint8_t *payload, size_t s
     threads = aec__max(1, aec__min(threads, h));
     work k = {.model = p->model, .tile = {.h = h, .w = w, .positions = c->latent + c->trunk, .latents = latents}};
     k.scratch_size = (size_t)w * (c->trunk + 2 * c->context + c->latent);
-    k.sums_size = (size_t)w * c->context;
+    k.sums_size = aec__max(w * c->context, c->latent);
     k.scratch = aec__arena_alloc(&a, threads, k.scratch_size, sizeof(double));
     k.sums = aec__arena_alloc(&a, threads, k.sums_size, sizeof(float));
-    k.seen = aec__arena_alloc(&a, (size_t)h * (w + 2), c->latent, sizeof(int16_t));
-    k.zeros = aec__arena_alloc(&a, w + 2, c->latent, sizeof(int16_t));
+    const size_t seen = (size_t)(w + 2) * c->latent * p->model->kernels->activation;
+    k.seen = aec__arena_alloc(&a, h + 1, seen, 1); /* a little is read beyond */
+    k.zeros = aec__arena_alloc(&a, 2, seen, 1);
     aec_status status = AEC_MEMORY;
-    if (k.scratch && k.sums && k.seen && k.zeros)
+    if (k.scratch && k.sums && k.seen && k.zeros) {
+        if (p->model->kernels->activation == 1) memset(k.seen, SIGNED_ZERO, h * seen), memset(k.zeros, SIGNED_ZERO, seen);
         status = aec__hyper_decode(&p->hyper, payload, size, threads, &a, &k.tile, error);
+    }
     if (!status) {
         aec__run(threads, h, first_pass_row, &k);
         aec__run(threads, h, second_pass_row, &k);

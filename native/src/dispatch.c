@@ -2,7 +2,9 @@
 #include "../aec.h"
 #include "kernels.h"
 
-#if defined(__x86_64__)
+#if defined(AEC_KERNELS) /* for tests: these, whatever the machine is */
+const kernels *aec__kernels(void) { return &AEC_KERNELS; }
+#elif defined(__x86_64__)
 #include <cpuid.h>
 
 /* By cpuid itself: __builtin_cpu_supports wants a runtime library that not every compiler brings along. */
@@ -10,12 +12,16 @@ const kernels *aec__kernels(void) {
     unsigned a, b, c, d, low, high;
     enum { FMA = 1 << 12, XSAVE = 1 << 27, AVX = 1 << 28 };
     enum { AVX2 = 1 << 5, F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 };
+    enum { VNNI = 1 << 11, AVX_VNNI = 1 << 4 };
     const unsigned VL = 1u << 31;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (FMA | XSAVE | AVX)) != (FMA | XSAVE | AVX)) return &aec__kernels_plain;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* which registers the system keeps */
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & AVX2) || (low & 6) != 6) return &aec__kernels_plain;
     unsigned wide = F | DQ | BW | VL;
-    if ((b & wide) == wide && (low & 0xe6) == 0xe6) return &aec__kernels_avx512;
+    if ((b & wide) == wide && (low & 0xe6) == 0xe6) return c & VNNI ? &aec__kernels_avx512vnni : &aec__kernels_avx512;
+#if AEC_AVXVNNI
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX_VNNI)) return &aec__kernels_avxvnni;
+#endif
     return &aec__kernels_avx2;
 }
 #else

@@ -3,6 +3,11 @@
 #ifndef AEC_KERNELS_H
 #define AEC_KERNELS_H
 
+/* Whether the compiler knows the instructions. */
+#if defined(__x86_64__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define AEC_AVXVNNI 1
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -56,31 +61,40 @@ typedef struct quad_job {
     float *scratch; /* 36 * tiles * (inputs of a pixel + outputs) floats */
 } quad_job;
 
-/* A layer of 8-bit weights on 8-bit activations, whose sums are below 2^24: float32 holds them exactly. Weights in the
- * order [group][pair of inputs][block][2]. */
+/* A layer of 8-bit weights on 8-bit activations, whose sums are below 2^24: float32 holds them exactly. Its inputs are
+ * bytes where the machine has instructions for them, and otherwise have 16 bits. As bytes, activations of both signs are
+ * kept with SIGNED_ZERO added, which the bias takes away again. Weights are as long as inputs and in the order
+ * [group][4 bytes of inputs][block][4 bytes]; inputs of each segment are filled up with zeros to 4 bytes. */
 typedef struct narrow {
-    int inputs, outputs, padded;
-    int16_t *weights;
+    int quads, outputs, padded; /* quads: 4 bytes of inputs */
+    int size; /* bytes of an input: `activation` of the kernels, or 2 */
+    char *weights;
     int32_t *bias; /* in units of the sums */
     float *step;   /* of the result, powers of two */
 } narrow;
 
+enum { SIGNED_ZERO = 128 };
+
 typedef struct narrow_segment {
-    const int16_t *at;
-    ptrdiff_t step;
-    int count; /* even */
+    const void *at; /* up to 3 bytes after the last input are read */
+    ptrdiff_t step; /* inputs */
+    int count;
 } narrow_segment;
 
-/* (inputs * weights + bias) * step, exactly, for `width` outputs; or, into `sums`, inputs * weights as they are, which may
- * have 31 bits. */
+/* y = (inputs * weights + bias) * step, exactly, + add, for `width` outputs. Into whichever of these is not 0: `sums`
+ * (inputs * weights as they are, which may have 31 bits; then nothing else is made); `values`; and `seen`, activations of
+ * both signs or of one, for which y, also in `values`, is rounded to the nearest, halves to even. */
 typedef struct narrow_job {
     const narrow *layer;
     narrow_segment segments[3];
     int count;
     int width;
-    float *out;
-    int32_t *sums; /* or 0 */
-    ptrdiff_t out_step;
+    int32_t *sums;
+    const float *add;
+    float *values;
+    void *seen;
+    int both_signs;
+    ptrdiff_t out_step; /* elements, of all four */
 } narrow_job;
 
 /* A layer of 16-bit weights on integers below 2^26, whose sums are below 2^53: doubles hold them exactly. Weights in the
@@ -106,14 +120,23 @@ typedef struct kernels {
     const char *name;
     int block;  /* outputs of a group; layers of which inputs and outputs are multiples of it can be done in quads */
     int tiles;  /* of 4x4 pixels that `quad` works on at once */
+    int activation; /* bytes of what narrow layers see: 1 or 2 */
     void (*row)(const row_job *);
     void (*quad)(const quad_job *);
     void (*narrow)(const narrow_job *);
     void (*wide)(const wide_job *);
-    /* out = a + b (or a, if b is 0) to the nearest integer, halves to even, for `count` elements below 2^24 */
-    void (*add_rounded)(const float *a, const float *b, float *out, size_t count);
-    /* To the nearest, halves to even, within low..high, for `count` elements. */
-    void (*activations)(const float *in, int16_t *out, float low, float high, size_t count);
+    /* Integers of both signs as activations, for `count` elements. */
+    void (*to_activations)(const float *in, void *out, size_t count);
+    /* out = in + sums * factor, the product rounded to the nearest, for `count` elements */
+    void (*change)(const double *in, const float *sums, double factor, double *out, size_t count);
+    /* in * factor / step, to the nearest, within 16 bits, for `count` elements */
+    void (*to_steps)(const double *in, double factor, double step, int16_t *out, size_t count);
+    /* ((sums + bias) * factor + offset) / 16, rounded to the nearest after both products, as activations of one sign, for
+     * `width` outputs of `channels` elements */
+    void (*rectify)(const int32_t *sums, const double *bias, const double *factor, const double *offset, void *out, int width,
+                    int channels);
+    /* (in + scale[0]) * scale[1] / scale[2], to the nearest, within 0..white, for `count` elements */
+    void (*levels)(const double *in, const double scale[3], double white, uint16_t *out, size_t count);
     void (*asinh)(const float *in, float *out, size_t count);
     /* out = symbols + scales[indices mod 64] * means, for `count` elements */
     void (*dequantise)(const int32_t *symbols, const uint8_t *indices, const float *scales, const float *means, float *out,
@@ -128,7 +151,10 @@ const kernels *aec__kernels(void); /* the best for this machine */
 
 extern const kernels aec__kernels_plain;
 #if defined(__x86_64__)
-extern const kernels aec__kernels_avx2, aec__kernels_avx512;
+extern const kernels aec__kernels_avx2, aec__kernels_avx512, aec__kernels_avx512vnni;
+#if AEC_AVXVNNI
+extern const kernels aec__kernels_avxvnni;
+#endif
 #endif
 
 #endif
