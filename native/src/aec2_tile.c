@@ -85,7 +85,8 @@ static void first_pass_row(void *context, int y, int worker) {
                 double mean = mean_of(k, means[(size_t)i * size + n], k->tile.indices[element + n]);
                 double latent = within(LATENT_STEPS * (double)k->tile.symbols[element + n] + mean, -LATENT_TOP, LATENT_TOP);
                 out[n] = (float)latent;
-                seen[n] = copysignf(magnitude(m->thresholds, fabs(latent)), (float)latent);
+                seen[n] = magnitude(m->thresholds, fabs(latent));
+                if (latent < 0) seen[n] = -seen[n];
             }
             m->kernels->to_activations(seen, seen_at(k, y, first + 2 * i) + start * m->kernels->activation, size);
         }

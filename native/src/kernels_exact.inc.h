@@ -38,9 +38,12 @@ INLINE dvec dnearest(dvec x) {
     return dchoose(size < magic, rounded, x);
 }
 
+/* n elements, one instruction if they are `whole`. */
+#define MOVE(to, from, n, whole, size) ((n) == (whole) ? memcpy(to, from, (whole) * (size)) : memcpy(to, from, (n) * (size)))
+
 INLINE dvec dload(const double *in, size_t n) {
     dvec x = {0};
-    memcpy(&x, in, n * sizeof *in);
+    MOVE(&x, in, n, DL, sizeof *in);
     return x;
 }
 
@@ -57,7 +60,36 @@ INLINE void put_activations(vec y, void *out, size_t n, int both_signs) { /* y: 
     y = smaller(larger(y, splat(both_signs ? -127 : 0)), splat(both_signs ? 127 : 255));
     if (both_signs && sizeof(element) == 1) y += (float)SIGNED_ZERO;
     const evec seen = __builtin_convertvector(__builtin_convertvector(y, ivec), evec);
-    memcpy(out, &seen, n * sizeof(element));
+    MOVE(out, &seen, n, VL, sizeof(element));
+}
+
+/* What follows the sums of a block: small code, once for all blocks. */
+static __attribute__((noinline)) void narrow_end(const narrow_job *job, const ivec *done, int positions, int x, int first) {
+    const narrow *layer = job->layer;
+    for (int b = 0; b < NB; b++) {
+        const int channel = first + b * VL, left = layer->outputs - channel;
+        if (left <= 0) break;
+        const size_t n = left < VL ? (size_t)left : VL;
+        const ivec bias = *(const ivec *)(layer->bias + channel);
+        const vec step = LOAD(layer->step + channel);
+        for (int p = 0; p < positions; p++) {
+            const ptrdiff_t at = (x + p) * job->out_step + channel;
+            if (job->sums) {
+                MOVE(job->sums + at, &done[p * NB + b], n, VL, 4);
+                continue;
+            }
+            vec y = __builtin_convertvector(done[p * NB + b] + bias, vec) * step, add = {0};
+            if (job->add) {
+                MOVE(&add, job->add + at, n, VL, 4);
+                y += add;
+            }
+            if (job->seen) {
+                y = nearest(y);
+                put_activations(y, (element *)job->seen + at, n, job->both_signs);
+            }
+            if (job->values) MOVE(job->values + at, &y, n, VL, 4);
+        }
+    }
 }
 
 INLINE void narrow_block(int P_, int size, const narrow_job *job, int x, const char *weights, int first) {
@@ -93,31 +125,7 @@ INLINE void narrow_block(int P_, int size, const narrow_job *job, int x, const c
     for (int p = 0; p < P_; p++)
 #pragma GCC unroll 4
         for (int b = 0; b < NB; b++) done[p * NB + b] = sum[p][b];
-    const narrow *layer = job->layer;
-    for (int b = 0; b < NB; b++) {
-        const int channel = first + b * VL, left = layer->outputs - channel;
-        if (left <= 0) break;
-        const size_t n = left < VL ? (size_t)left : VL;
-        const ivec bias = *(const ivec *)(layer->bias + channel);
-        const vec step = LOAD(layer->step + channel);
-        for (int p = 0; p < P_; p++) {
-            const ptrdiff_t at = (x + p) * job->out_step + channel;
-            if (job->sums) {
-                memcpy(job->sums + at, &done[p * NB + b], n * 4);
-                continue;
-            }
-            vec y = __builtin_convertvector(done[p * NB + b] + bias, vec) * step, add = {0};
-            if (job->add) {
-                memcpy(&add, job->add + at, n * 4);
-                y += add;
-            }
-            if (job->seen) {
-                y = nearest(y);
-                put_activations(y, (element *)job->seen + at, n, job->both_signs);
-            }
-            if (job->values) memcpy(job->values + at, &y, n * 4);
-        }
-    }
+    narrow_end(job, done, P_, x, first);
 }
 
 INLINE void narrow_rows_of(int size, const narrow_job *job) {
@@ -145,6 +153,20 @@ static void narrow_row(const narrow_job *job) {
     narrow_rows_of(2, job);
 }
 
+static __attribute__((noinline)) void wide_end(const wide_job *job, const dvec *done, int positions, int x, int first) {
+    const wide *layer = job->layer;
+    for (int b = 0; b < 2 * NB; b++) {
+        const int channel = first + b * DL, left = layer->outputs - channel;
+        if (left <= 0) break;
+        const size_t n = left < DL ? (size_t)left : DL;
+        const dvec bias = *(const dvec *)(layer->bias + channel), factor = *(const dvec *)(layer->factor + channel);
+        for (int p = 0; p < positions; p++) {
+            dvec y = dnearest((done[p * 2 * NB + b] + bias) * factor);
+            MOVE(job->out + (x + p) * job->out_step + channel, &y, n, DL, sizeof(double));
+        }
+    }
+}
+
 INLINE void wide_block(int P_, const wide_job *job, int x, const double *weights, int first) {
     dvec sum[DP][2 * NB], done[DP * 2 * NB];
 #pragma GCC unroll 16
@@ -164,16 +186,7 @@ INLINE void wide_block(int P_, const wide_job *job, int x, const double *weights
     for (int p = 0; p < P_; p++)
 #pragma GCC unroll 4
         for (int b = 0; b < 2 * NB; b++) done[p * 2 * NB + b] = sum[p][b];
-    for (int b = 0; b < 2 * NB; b++) {
-        const int channel = first + b * DL, left = layer->outputs - channel;
-        if (left <= 0) break;
-        const size_t n = left < DL ? (size_t)left : DL;
-        const dvec bias = *(const dvec *)(layer->bias + channel), factor = *(const dvec *)(layer->factor + channel);
-        for (int p = 0; p < P_; p++) {
-            dvec y = dnearest((done[p * 2 * NB + b] + bias) * factor);
-            memcpy(job->out + (x + p) * job->out_step + channel, &y, n * sizeof(double));
-        }
-    }
+    wide_end(job, done, P_, x, first);
 }
 
 static void wide_row(const wide_job *job) {
@@ -186,46 +199,50 @@ static void wide_row(const wide_job *job) {
     }
 }
 
-/* Does what is said for all elements, vector by vector, with fewer in the last. */
-#define FOR_PIECES(length, ...)                                     \
-    size_t i = 0, n = length;                                       \
-    for (; i + length <= count; i += length) { __VA_ARGS__ }        \
-    if (i < count) {                                                \
-        n = count - i;                                              \
-        __VA_ARGS__                                                 \
-    }
+/* For all elements, vector by vector; `n` are fewer in the last. */
+#define FOR_PIECES(whole) for (size_t i = 0, n; i < count && (n = count - i < whole ? count - i : whole); i += whole)
 
 static void to_activations(const float *in, void *out, size_t count) {
-    FOR_PIECES(VL, vec x = {0}; memcpy(&x, in + i, n * 4); put_activations(x, (element *)out + i, n, 1);)
+    FOR_PIECES(VL) {
+        vec x = {0};
+        MOVE(&x, in + i, n, VL, sizeof *in);
+        put_activations(x, (element *)out + i, n, 1);
+    }
 }
 
 static void change(const double *in, const float *sums, double factor, double *out, size_t count) {
-    FOR_PIECES(DL, half_vec sum = {0}; memcpy(&sum, sums + i, n * 4);
-               dvec x = dload(in + i, n) + dnearest(__builtin_convertvector(sum, dvec) * factor);
-               memcpy(out + i, &x, n * sizeof *out);)
+    FOR_PIECES(DL) {
+        half_vec sum = {0};
+        MOVE(&sum, sums + i, n, DL, sizeof *sums);
+        dvec x = dload(in + i, n) + dnearest(__builtin_convertvector(sum, dvec) * factor);
+        MOVE(out + i, &x, n, DL, sizeof *out);
+    }
+}
+
+INLINE void put_shorts(dvec x, void *out, size_t n) {
+    half_uvec y = __builtin_convertvector(__builtin_convertvector(x, half_ivec), half_uvec);
+    MOVE(out, &y, n, DL, sizeof(uint16_t));
 }
 
 static void to_steps(const double *in, double factor, double step, int16_t *out, size_t count) {
-    FOR_PIECES(DL, dvec x = dwithin(dnearest(dload(in + i, n) * factor / step), -32768, 32767);
-               half_uvec y = __builtin_convertvector(__builtin_convertvector(x, half_ivec), half_uvec);
-               memcpy(out + i, &y, n * sizeof *out);)
+    FOR_PIECES(DL) put_shorts(dwithin(dnearest(dload(in + i, n) * factor / step), -32768, 32767), out + i, n);
+}
+
+static void levels(const double *in, const double scale[3], double white, uint16_t *out, size_t count) {
+    FOR_PIECES(DL) put_shorts(dwithin(dnearest((dload(in + i, n) + scale[0]) * scale[1] / scale[2]), 0, white), out + i, n);
 }
 
 static void rectify(const int32_t *sums, const double *bias, const double *factor, const double *offset, void *out, int width,
                     int channels) {
     const size_t count = (size_t)channels;
     element *to = out;
-    for (int x = 0; x < width; x++, sums += channels, to += channels) {
-        FOR_PIECES(DL, half_ivec sum = {0}; memcpy(&sum, sums + i, n * 4);
-                   dvec y = dnearest((__builtin_convertvector(sum, dvec) + dload(bias + i, n)) * dload(factor + i, n));
-                   y = dwithin(dnearest((y + dload(offset + i, n)) / 16), 0, 255);
-                   half_evec z = __builtin_convertvector(__builtin_convertvector(y, half_ivec), half_evec);
-                   memcpy(to + i, &z, n * sizeof *to);)
-    }
-}
-
-static void levels(const double *in, const double scale[3], double white, uint16_t *out, size_t count) {
-    FOR_PIECES(DL, dvec x = dwithin(dnearest((dload(in + i, n) + scale[0]) * scale[1] / scale[2]), 0, white);
-               half_uvec y = __builtin_convertvector(__builtin_convertvector(x, half_ivec), half_uvec);
-               memcpy(out + i, &y, n * sizeof *out);)
+    for (int x = 0; x < width; x++, sums += channels, to += channels)
+        FOR_PIECES(DL) {
+            half_ivec sum = {0};
+            MOVE(&sum, sums + i, n, DL, sizeof *sums);
+            dvec y = dnearest((__builtin_convertvector(sum, dvec) + dload(bias + i, n)) * dload(factor + i, n));
+            y = dwithin(dnearest((y + dload(offset + i, n)) / 16), 0, 255);
+            half_evec z = __builtin_convertvector(__builtin_convertvector(y, half_ivec), half_evec);
+            MOVE(to + i, &z, n, DL, sizeof *to);
+        }
 }
