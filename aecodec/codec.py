@@ -272,8 +272,8 @@ class Codec:
         """The picture in an .aec file as it is meant to be seen, at most `size` pixels each way: from the file's
         preview, if that is large enough, without any network; otherwise decoded and shrunk. 8 bits, with its ICC
         profile and no other metadata. Raises as `decompress` does, and AecodecError if the size is less than 1."""
-        if size < 1:
-            raise AecodecError(f"a thumbnail of {size} pixels; expected at least 1")
+        if not isinstance(size, int) or size < 1:
+            raise AecodecError(f"a thumbnail of {size!r} pixels; expected a whole number, at least 1")
         file = container.read(inputs.encoded(data), self.pixel_limit)
         small = preview_of(file.chunks, file.header)
         if small is None or max(small.width, small.height) < min(size, max(file.header.width, file.header.height)):

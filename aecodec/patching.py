@@ -37,8 +37,8 @@ THOROUGH_PIXELS = 2**20  # larger pictures would wait too long for a smaller los
 WORTH, WORTH_SLOPE = 175.0, 0.052  # at quality 50; of its logarithm, per step of quality
 # At the bottom bytes count more and more, so that quality 1 is as small as the network can do it.
 SCARCE_BELOW, SCARCE_SLOPE = 8.0, 0.8  # quality; of the logarithm of a bit's worth, per step of quality
-# What missing colours change, along edges, is seen more than what the network changes: with four times its price, twenty
-# screens and drawings score 2 to 3 points of SSIMULACRA2 more at equal bytes; not where the network does as badly.
+# What missing colours change, along edges, is seen more than what the network changes: with four times its price,
+# twenty screens and drawings score 2 to 3 points of SSIMULACRA2 more at equal bytes; not where both are bad.
 SEEN, SEEN_FROM, SEEN_ALL = 4.0, 10.0, 25.0  # times; from this quality on, wholly from that on
 # The nearer to 100 the quality, the more counts that a picture comes back exactly and not only as good as that.
 EXACT_FROM, EXACT_SLOPE = 60.0, 0.15  # quality; of the logarithm of what missing colours cost, per step of quality

@@ -97,8 +97,9 @@ def test_what_is_no_preview_is_told_and_the_picture_stays(codec: Codec, photo: n
 def test_impossible_sizes_are_refused(codec: Codec, photo: np.ndarray, wrong: dict[str, int]) -> None:
     with pytest.raises(AecodecError, match="preview"):
         codec.compress(photo, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(AecodecError, match="at least 1"):
-        codec.thumbnail(codec.compress(photo, effort=0), 0)
+    for size in (0, "large"):
+        with pytest.raises(AecodecError, match="at least 1"):
+            codec.thumbnail(codec.compress(photo, effort=0), size)  # type: ignore[arg-type]
 
 
 def test_pillow_takes_the_preview_for_a_thumbnail(codec: Codec, large: Image.Image, tmp_path: Path) -> None:
