@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum { MOST_LAYERS = 4 + 2 * AEC2_BLOCKS + 2 + 2 * AEC2_BLOCKS + 3 + AEC2_FILTER_LAYERS, SQUARE = 12, AHEAD = 4 };
-#define STREAM_TOP 4194304.f /* 2^22 */
+#define STREAM_TOP 4194304.f  /* 2^22 */
+#define WIDE_TOP 67108863.0   /* 2^26 - 1: of what enters a wide layer */
 
 typedef struct range {
     int from, to;
@@ -196,7 +197,7 @@ static void compute(stream *s, int number, int y) {
         k->narrow(&job);
         break;
     case PIXELS: {
-        if (s->row_for_pixels != y / 8) look_at_latents(s, y / 8, left / 8, l->x.to / 8, p->decoder_gain, HUGE_VAL, false, s->for_pixels);
+        if (s->row_for_pixels != y / 8) look_at_latents(s, y / 8, left / 8, l->x.to / 8, p->decoder_gain, WIDE_TOP, false, s->for_pixels);
         s->row_for_pixels = y / 8;
         wide_job linear = {&m->linear[y % 8], s->for_pixels, c->latent, width / 8, pixels, 8 * SQUARE};
         k->wide(&linear);

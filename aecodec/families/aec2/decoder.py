@@ -15,7 +15,7 @@ from torch import Tensor
 from aecodec.errors import ModelError
 from aecodec.exact.layers import ACTIVATION_STEPS, ACTIVATION_TOP, SUM_LIMIT, WEIGHT_TOP, interpolate_rows_exactly
 from aecodec.exact.narrow import SIGNED_ZERO, Narrow
-from aecodec.exact.wide import Wide, exact_gain
+from aecodec.exact.wide import INPUT_LIMIT, Wide, exact_gain
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.integers import (
     GELU_REACH,
@@ -150,7 +150,8 @@ class ExactDecoder:
         decoder_gain = self.gain("decoder_gain", position) * (255 * PIXEL_STEPS / LATENT_STEPS)
         step = self.gain("output_gain", position)  # a quantisation step, in units of white
         per_step = step * (255 * PIXEL_STEPS / ACTIVATION_STEPS)
-        pixels = squares_of_blocks(self.linear((cut(latents, near) * decoder_gain.view(1, -1, 1, 1)).round_()))
+        linear = (cut(latents, near) * decoder_gain.view(1, -1, 1, 1)).round_().clamp_(1 - INPUT_LIMIT, INPUT_LIMIT - 1)
+        pixels = squares_of_blocks(self.linear(linear))
         pixels = pixels.add_(squares_of_blocks(self.last.sums(_seen(x)).double().mul_(per_step).round_()))
         pixels = pixels.add_(self._filter(pixels, step, position).mul_(per_step).round_())
         return cut(pixels.add_(255 * PIXEL_STEPS // 2), wanted.within(near), STRIDE // 2)
