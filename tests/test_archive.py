@@ -516,7 +516,7 @@ def test_what_waits_is_bounded_and_in_order() -> None:
     results = []
     price = 10**6
     with ThreadPoolExecutor(4) as pool:
-        for result in flow.ahead(pool, work, items(), lambda _: price, 10 * price):
+        for result in flow.prefetched(pool, work, items(), lambda _: price, 10 * price):
             most = max(most, len(begun) - len(results))
             results.append(result)
     assert results == list(range(200))

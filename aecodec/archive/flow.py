@@ -19,8 +19,8 @@ WORST = 5  # pictures that are named
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
 BATCH_OF_PICTURES = 2**24  # pictures that are handed to the codec together have about so many pixels
 BATCH_OF_FILES = 256
-READ_AHEAD = 2**26  # bytes of files that are read and wait
-DECODE_AHEAD = 2**28  # bytes of decoded pictures that wait, before the network and after it
+READ_PREFETCH = 2**26  # bytes of files that are read and wait
+DECODE_PREFETCH = 2**28  # bytes of decoded pictures that wait, before the network and after it
 FILE_COST = 2**14  # bytes that every file counts at least, so that small ones do not wait by the thousand
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Report:
 Progress = Callable[[Report], None]
 
 
-def ahead(
+def prefetched(
     pool: Executor, function: Callable[[T], R], items: Iterable[T], cost: Callable[[T], int], limit: int
 ) -> Iterator[R]:
     """function(item) of every item, in order, computed ahead by the pool.

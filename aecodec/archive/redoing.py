@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from aecodec.archive import index, storage
 from aecodec.archive.creating import DEFAULT_FLOOR, DEFAULT_QUALITY, DEFAULT_SAVING, settings_of
-from aecodec.archive.flow import DECODE_AHEAD, READ_AHEAD, Progress, Report, ahead
+from aecodec.archive.flow import DECODE_PREFETCH, READ_PREFETCH, Progress, Report, prefetched
 from aecodec.archive.manifest import DUPLICATE, FIRST_VERSION, JPEG, ORIGINAL, OTHER, PICTURE, STORED, Record
 from aecodec.archive.reader import Archive
 from aecodec.archive.salvaging import recover
@@ -101,8 +101,10 @@ def _tried(opened: Archive, records: Sequence[Record], settings: Settings, repor
     codec = codec_of(settings.device, settings.model)
     result = []
     with ThreadPoolExecutor(settings.workers) as pool:
-        found = ahead(pool, partial(read, _Kept(opened), settings), files, lambda one: one.entry.size, READ_AHEAD)
-        decoded = ahead(pool, partial(decode, settings), found, decoded_bytes, DECODE_AHEAD)
+        found = prefetched(
+            pool, partial(read, _Kept(opened), settings), files, lambda one: one.entry.size, READ_PREFETCH
+        )
+        decoded = prefetched(pool, partial(decode, settings), found, decoded_bytes, DECODE_PREFETCH)
         for batch in encode(codec, decoded, settings, report):
             result += [item if item.encoded or item.record.kind == JPEG else replace(item, data=None) for item in batch]
     return result

@@ -13,13 +13,12 @@ from PIL import Image
 from aecodec import container
 from aecodec.archive import jpegs
 from aecodec.archive.flow import (
-    DECODE_AHEAD,
+    DECODE_PREFETCH,
     DEFAULT_WORKERS,
     PRESENT,
-    READ_AHEAD,
+    READ_PREFETCH,
     Progress,
     Report,
-    ahead,
     batches,
     reason_of,
     through_codec,
@@ -96,10 +95,10 @@ def walk(
     started = time.monotonic()
     report = Report(bytes_total=sum(item.record.stored for item in items))
     with ThreadPoolExecutor(workers or DEFAULT_WORKERS) as pool:
-        fetched = ahead(pool, fetch, items, lambda item: item.record.stored, READ_AHEAD)
+        fetched = prefetched(pool, fetch, items, lambda item: item.record.stored, READ_PREFETCH)
         if decoding and any(item.record.kind == PICTURE for item in items):
             fetched = _with_images(archive.codec, fetched, report)
-        for one, written in ahead(pool, finish, fetched, _fetched_bytes, DECODE_AHEAD):
+        for one, written in prefetched(pool, finish, fetched, _fetched_bytes, DECODE_PREFETCH):
             record = one.item.record
             report.counts[FAILED if one.error else PRESENT if one.present else record.kind] += 1
             if one.error:

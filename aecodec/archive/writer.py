@@ -21,7 +21,7 @@ from PIL import Image
 
 from aecodec.archive import descriptions, manifest, storage
 from aecodec.archive.fidelity import psnr, signature
-from aecodec.archive.flow import DECODE_AHEAD, READ_AHEAD, Report, ahead, batches, reason_of, through_codec
+from aecodec.archive.flow import DECODE_PREFETCH, READ_PREFETCH, Report, batches, prefetched, reason_of, through_codec
 from aecodec.archive.manifest import (
     CHANGED,
     DUPLICATE,
@@ -119,10 +119,14 @@ def make_shard(
                 report.count(record)
             rest = shard.files[len(store.records) :]
             with ThreadPoolExecutor(settings.workers) as pool, ThreadPoolExecutor(1) as writer:
-                found = ahead(pool, partial(read, source, settings), rest, lambda one: one.entry.size, READ_AHEAD)
-                decoded = ahead(pool, partial(decode, settings), found, decoded_bytes, DECODE_AHEAD)
+                found = prefetched(
+                    pool, partial(read, source, settings), rest, lambda one: one.entry.size, READ_PREFETCH
+                )
+                decoded = prefetched(pool, partial(decode, settings), found, decoded_bytes, DECODE_PREFETCH)
                 encoded = encode(codec, decoded, settings, report)
-                for records in ahead(writer, store, encoded, lambda b: sum(map(decoded_bytes, b)), DECODE_AHEAD):
+                for records in prefetched(
+                    writer, store, encoded, lambda b: sum(map(decoded_bytes, b)), DECODE_PREFETCH
+                ):
                     for record in records:
                         report.count(record)
                         if advanced is not None:

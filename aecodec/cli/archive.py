@@ -146,7 +146,7 @@ def list_(path: str, pattern: str, as_json: bool) -> None:
 @click.option("--near", metavar="LAT,LON", help="Taken near this place, in degrees north and east.")
 @click.option("--within", default=1.0, metavar="KM", show_default=True, help="How near.")
 def find_(
-    path: str, pattern: str, as_json: bool, larger: str | None, smaller: str | None, near: str | None, **wishes: Any
+    path: str, pattern: str, as_json: bool, larger: str | None, smaller: str | None, near: str | None, **asked: Any
 ) -> None:
     """Find files by when, with which camera and where they were taken, and by size; exit code 1 if there is none."""
 
@@ -158,7 +158,7 @@ def find_(
         if place is not None and len(place) != 2:
             raise AecodecError(f"{near!r} is no place; write degrees north and east as 48.2,16.37")
         sizes = [None if text is None else parse_size(text) for text in (larger, smaller)]
-        return Wanted(pattern, least_bytes=sizes[0], most_bytes=sizes[1], near=place, **wishes)
+        return Wanted(pattern, least_bytes=sizes[0], most_bytes=sizes[1], near=place, **asked)
 
     _list(path, output.or_fail(wanted, CONTINUES), as_json)
 
