@@ -20,6 +20,7 @@ from aecodec.archive.flow import (
     Progress,
     Report,
     batches,
+    prefetched,
     reason_of,
     through_codec,
 )

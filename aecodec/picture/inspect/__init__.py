@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from aecodec.picture.inspect import boxes, jpeg, others, png, tiff
+from aecodec.picture.inspect import boxes, jpeg, jpeg2000, others, png, tiff
 from aecodec.picture.inspect.contents import HELD, Colour, Contents, DamagedError, Part, Reader
 
 __all__ = ["HELD", "Colour", "Contents", "Part", "inspect"]
@@ -28,8 +28,8 @@ READERS: tuple[tuple[bytes, int, str, Inspector], ...] = (  # signature, its pla
     (png.SIGNATURE, 0, "PNG", png.inspect_png),
     (b"WEBP", 8, "WebP", others.inspect_webp),
     (b"ftyp", 4, "HEIC or AVIF", boxes.inspect_heif),
-    (boxes.JPEG_2000, 0, "JPEG 2000", boxes.inspect_jpeg_2000),
-    (boxes.CODESTREAM, 0, "JPEG 2000", boxes.inspect_jpeg_2000),
+    (jpeg2000.JPEG_2000, 0, "JPEG 2000", jpeg2000.inspect_jpeg_2000),
+    (jpeg2000.CODESTREAM, 0, "JPEG 2000", jpeg2000.inspect_jpeg_2000),
     (b"GIF87a", 0, "GIF", others.inspect_gif),
     (b"GIF89a", 0, "GIF", others.inspect_gif),
     (b"BM", 0, "BMP", others.inspect_bmp),

@@ -1,4 +1,4 @@
-"""Files of boxes: HEIC and AVIF (ISO base media), JPEG 2000."""
+"""Files of boxes: HEIC and AVIF (ISO base media)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from dataclasses import dataclass, field, replace
 from aecodec.picture.inspect import png
 from aecodec.picture.inspect.contents import SRGB_CICP, Colour, Contents, DamagedError, Part, Reader
 
-JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n"
-CODESTREAM = b"\xff\x4f\xff\x51"
-START_OF_TILE, COMMENT, END_OF_STREAM = 0xFF90, 0xFF64, 0xFFD9
-ENCODERS = (b"Created by OpenJPEG", b"Kakadu-", b"Kdu-", b"Creator: ")
 KINDS = {  # by brand; what is a sequence is one, too
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -61,7 +57,7 @@ def inspect_heif(reader: Reader) -> Contents:
         return Contents(kind, refusal="raw data of a camera's sensor, not yet a picture")
     meta = next(((start, end) for name, start, end in boxes if name == b"meta"), None)
     frames = 2 if any(name == b"moov" for name, *_ in boxes) else 1
-    unknown = [Part(f"box {_text(name)}", end - start) for name, start, end in boxes if name not in TOP_LEVEL]
+    unknown = [Part(f"box {name_of(name)}", end - start) for name, start, end in boxes if name not in TOP_LEVEL]
     if meta is None:
         raise DamagedError("no meta box")
     rest = bytes(reader.data[end:])
@@ -73,7 +69,7 @@ def _top_level(reader: Reader) -> tuple[list[tuple[bytes, int, int]], int]:
     """The boxes of a file, and where they end: what follows the picture may be something else."""
     boxes: list[tuple[bytes, int, int]] = []
     try:
-        for box in _boxes(reader, 0, len(reader)):
+        for box in boxes_in(reader, 0, len(reader)):
             boxes.append(box)
     except DamagedError:
         end = boxes[-1][2] if boxes else 0
@@ -107,7 +103,7 @@ class _Items:
         self.primary = 0
         self.idat = 0
         self.unknown: list[Part] = []
-        boxes = {name: (at, stop) for name, at, stop in _boxes(reader, start + 4, end)}
+        boxes = {name: (at, stop) for name, at, stop in boxes_in(reader, start + 4, end)}
         if b"iinf" not in boxes or b"iloc" not in boxes or b"pitm" not in boxes:
             raise DamagedError("no items in the meta box")
         at = boxes[b"pitm"][0]
@@ -122,7 +118,7 @@ class _Items:
 
     def _read_infos(self, at: int, end: int) -> None:
         wide = _version(self.reader, at) > 0
-        for name, start, stop in _boxes(self.reader, at + (8 if wide else 6), end):
+        for name, start, stop in boxes_in(self.reader, at + (8 if wide else 6), end):
             version = _version(self.reader, start)
             if name != b"infe" or version < 2:
                 continue
@@ -163,16 +159,16 @@ class _Items:
 
     def _read_references(self, at: int, end: int) -> None:
         size = 4 if _version(self.reader, at) else 2
-        for name, start, _ in _boxes(self.reader, at + 4, end):
+        for name, start, _ in boxes_in(self.reader, at + 4, end):
             count = self.reader.number(start + size, 2)
             targets = [self.reader.number(start + size + 2 + size * k, size) for k in range(count)]
             self.references.append((name, self.reader.number(start, size), targets))
 
     def _read_properties(self, at: int, end: int) -> None:
         reader = self.reader
-        for name, start, stop in _boxes(reader, at, end):
+        for name, start, stop in boxes_in(reader, at, end):
             if name == b"ipco":
-                self.properties = [(kind, reader.bytes(a, b - a)) for kind, a, b in _boxes(reader, start, stop)]
+                self.properties = [(kind, reader.bytes(a, b - a)) for kind, a, b in boxes_in(reader, start, stop)]
             elif name == b"ipma":
                 version, flags = _version(reader, start), reader.number(start + 3, 1)
                 count, place = reader.number(start + 4, 4), start + 8
@@ -225,7 +221,7 @@ class _Items:
             elif item.kind == b"tmap":
                 auxiliaries.append(Part("gain map", self._size(self._family(number) - parts)))
             elif item.kind not in PICTURES:
-                name = item.content.decode("ascii", "replace") or _text(item.kind)
+                name = item.content.decode("ascii", "replace") or name_of(item.kind)
                 unknown.append(Part(f"item {name}", item.size))
             elif b"auxl" in links:
                 urn = next((data for name, data in self.properties_of(number) if name == b"auxC"), b"")
@@ -246,8 +242,8 @@ class _Items:
             if tag in DISPLAY:
                 metadata.append(Part(DISPLAY[tag], len(data), _as_png(tag, data)))
             elif tag not in PROPERTIES:
-                unknown.append(Part(f"property {_text(tag)}", len(data)))
-        cicp = next((_cicp(data) for data in colours if data[:4] == b"nclx"), None)
+                unknown.append(Part(f"property {name_of(tag)}", len(data)))
+        cicp = next((code_points(data) for data in colours if data[:4] == b"nclx"), None)
         plain = cicp is None or icc is not None or cicp[:2] in SRGB_CICP
         return Contents(
             kind,
@@ -290,97 +286,7 @@ class _Items:
         return max(depths)
 
 
-def inspect_jpeg_2000(reader: Reader) -> Contents:
-    if reader.data[:4] == CODESTREAM:
-        return _codestream(reader, 0, [], None, [])
-    metadata: list[Part] = []
-    unknown: list[Part] = []
-    colour: Colour | None = None
-    stream, streams = None, 0
-    palette = False
-    for name, start, end in _boxes(reader, 12, len(reader)):
-        data_size = end - start
-        if name == b"jp2c":
-            streams += 1
-            stream = start if stream is None else stream
-        elif name == b"jp2h":
-            for inner, at, stop in _boxes(reader, start, end):
-                if inner == b"colr" and reader.number(at, 1) in (2, 3):
-                    metadata.append(Part("ICC profile", stop - at - 3, reader.bytes(at + 3, stop - at - 3)))
-                elif inner == b"colr" and reader.number(at, 1) == 5 and stop - at >= 10:
-                    cicp = _cicp(b"nclx" + reader.bytes(at + 3, 7))
-                    colour = None if cicp[:2] in SRGB_CICP else Colour(cicp)
-                elif inner == b"colr" and reader.number(at, 1) == 1 and reader.number(at + 3, 4) not in (16, 17, 18):
-                    unknown.append(Part(f"colour space {reader.number(at + 3, 4)}", stop - at))
-                elif inner == b"pclr":
-                    palette = True
-                elif inner == b"res ":
-                    metadata.append(Part("resolution box", stop - at))
-                elif inner not in (b"ihdr", b"bpcc", b"colr", b"cmap", b"cdef"):
-                    unknown.append(Part(f"box {_text(inner)}", stop - at))
-        elif name == b"uuid" and data_size >= 16:
-            tag = reader.bytes(start, 16)
-            data = reader.bytes(start + 16, data_size - 16)
-            if tag == bytes.fromhex("be7acfcb97a942e89c71999491e3afac"):
-                metadata.append(Part("XMP", len(data), data))
-            elif tag == b"JpgTiffExif->JP2":
-                metadata.append(Part("EXIF", len(data), data))
-            elif tag == bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03"):
-                metadata.append(Part("geographic position (GeoJP2)", len(data)))
-            else:
-                unknown.append(Part("box uuid", data_size))
-        elif name not in (b"ftyp", b"free", b"rreq"):
-            unknown.append(Part(f"box {_text(name)}", data_size))
-    if stream is None:
-        raise DamagedError("no codestream")
-    contents = replace(_codestream(reader, stream, metadata, colour, unknown), frames=streams)
-    return replace(contents, samples="palette") if palette else contents
-
-
-def _codestream(
-    reader: Reader, start: int, metadata: list[Part], colour: Colour | None, unknown: list[Part]
-) -> Contents:
-    if reader.bytes(start, 4) != CODESTREAM:
-        raise DamagedError("no header of a codestream")
-    x1, y1, x0, y0 = struct.unpack(">4I", reader.bytes(start + 8, 16))
-    components = reader.number(start + 40, 2)
-    kinds = [reader.number(start + 42 + 3 * k, 1) for k in range(min(components, 8))]
-    depths = [(kind & 127) + 1 for kind in kinds]
-    comments, end = _comments_of(reader, start)
-    rest = bytes(reader.data[end:]) if start == 0 and end else b""  # of a codestream without boxes
-    return Contents(
-        "JPEG 2000",
-        x1 - x0,
-        y1 - y0,
-        bit_depth=max(depths, default=8),
-        samples={1: "grey", 2: "grey", 3: "RGB", 4: "RGB"}.get(components, f"{components} components"),
-        alpha=components in (2, 4),
-        colour=colour,
-        trailing=Part("bytes after the end", len(rest), rest) if rest.strip(b"\0") else None,
-        metadata=(*metadata, *comments),
-        unheld=("signed samples",) if any(kind & 128 for kind in kinds) else (),
-        unknown=tuple(unknown),
-    )
-
-
-def _comments_of(reader: Reader, start: int) -> tuple[list[Part], int]:
-    """The comments in the header of a codestream, but for the name of its encoder, and where the stream ends; 0 if that
-    is not told."""
-    comments, at = [], start + 2
-    while (marker := reader.number(at, 2)) != START_OF_TILE:
-        size = reader.number(at + 2, 2)
-        if marker == COMMENT and not (text := reader.bytes(at + 6, size - 4)).startswith(ENCODERS):
-            comments.append(Part("comment", len(text), text))
-        at += 2 + size
-    while at + 2 <= len(reader) and (marker := reader.number(at, 2)) != END_OF_STREAM:
-        size = reader.number(at + 6, 4) if marker == START_OF_TILE else 0
-        if not size:
-            return comments, 0
-        at += size
-    return comments, at + 2
-
-
-def _boxes(reader: Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes_in(reader: Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """(type, start, end) of the content of the boxes in a part of the file."""
     while at + 8 <= end:
         size, name, header = reader.number(at, 4), reader.bytes(at + 4, 4), 8
@@ -389,7 +295,7 @@ def _boxes(reader: Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int]
         elif size == 0:
             size = end - at
         if size < header or at + size > end:
-            raise DamagedError(f"box {_text(name)} of {size} bytes at {at} does not end where it should")
+            raise DamagedError(f"box {name_of(name)} of {size} bytes at {at} does not end where it should")
         yield name, at + header, at + size
         at += size
     if at < end and bytes(reader.data[at:end]).strip(b"\0"):
@@ -401,7 +307,7 @@ def _version(reader: Reader, at: int) -> int:
     return reader.number(at, 1)
 
 
-def _cicp(data: bytes) -> tuple[int, int, int, int]:
+def code_points(data: bytes) -> tuple[int, int, int, int]:
     primaries, transfer, matrix, full = struct.unpack(">HHHB", data[4:11].ljust(7, b"\0"))
     return primaries, transfer, matrix, full >> 7
 
@@ -418,6 +324,6 @@ def _quads(data: bytes) -> list[bytes]:
     return [data[k : k + 4] for k in range(0, len(data), 4)]
 
 
-def _text(name: bytes) -> str:
+def name_of(name: bytes) -> str:
     text = name.decode("ascii", "replace").strip()
     return text if text.isprintable() else repr(name)
