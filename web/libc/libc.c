@@ -89,9 +89,9 @@ void *realloc(void *memory, size_t size) {
 
 /* ---- bytes and strings; the compiler makes one instruction of each of the first three ---- */
 
-void *memcpy(void *to, const void *from, size_t size) { return __builtin_memcpy(to, from, size); }
-void *memmove(void *to, const void *from, size_t size) { return __builtin_memmove(to, from, size); }
-void *memset(void *to, int value, size_t size) { return __builtin_memset(to, value, size); }
+void *(memcpy)(void *to, const void *from, size_t size) { return __builtin_memcpy(to, from, size); }
+void *(memmove)(void *to, const void *from, size_t size) { return __builtin_memmove(to, from, size); }
+void *(memset)(void *to, int value, size_t size) { return __builtin_memset(to, value, size); }
 
 int memcmp(const void *a, const void *b, size_t size) {
     const unsigned char *p = a, *q = b;
