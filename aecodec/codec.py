@@ -79,6 +79,8 @@ class Codec:
         threads: int | None = None,
         precision: str = "auto",
     ):
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise AecodecError(f"threads {threads!r}; expected a whole number, at least 1, or None")
         self._model_argument = model
         self.pixel_limit, self.threads, self.precision = pixel_limit, threads, precision
         self.device = models.find_device(device)
@@ -97,7 +99,7 @@ class Codec:
         Raises AecodecError if the image cannot be read or no quality gives what is asked for, LimitError if it is too
         large.
         """
-        (data,) = self.encode([image], EncodeOptions.parse({"quality": quality, **options}))
+        (data,) = self.encode([image], self._asked(EncodeOptions.parse({"quality": quality, **options})))
         return data
 
     def compress_batch(
@@ -116,12 +118,17 @@ class Codec:
         errors: "raise", or "return": then what fails leaves its AecodecError or OSError in the place of its bytes.
         done: called with the number of a picture and its bytes (or error) as soon as these are there.
         """
+        images = inputs.several(images, "compress")
+        if isinstance(quality, (list, tuple)):
+            raise AecodecError(
+                "quality is that of all pictures; for one of each: each=[EncodeOptions(quality=40), ...]"
+            )
         common = {name: value for name, value in {"quality": quality, **options}.items() if value is not None}
         if each is None:
             each = [EncodeOptions.parse(common)] * len(images)
         elif common or len(each) != len(images):
             raise AecodecError(f"{len(each)} options for {len(images)} pictures, and none beside them, are expected")
-        chosen = each
+        chosen = [self._asked(one) for one in each]
 
         def work(options: Any, pictures: Sequence[Picture]) -> list[bytes]:
             return self._encode(pictures, options)
@@ -129,6 +136,11 @@ class Codec:
         with session(self.threads):
             read = self._load
             return Many(read, lambda p: p.width * p.height, chosen.__getitem__, work, errors, done).run(images)
+
+    def _asked(self, options: EncodeOptions) -> EncodeOptions:
+        if options.tune is not None and self._model_argument is not None:
+            raise AecodecError("tune chooses between the default models; leave it out, or the codec's model")
+        return options
 
     def encode(self, images: Sequence[Given], options: EncodeOptions) -> list[bytes]:
         """`compress` of several pictures at once, for options that are made already."""
@@ -194,6 +206,7 @@ class Codec:
         def read(file: Encoded) -> File:
             return container.read(inputs.encoded(file), self.pixel_limit)
 
+        files = inputs.several(files, "decompress")
         with session(self.threads):
             pixels: Callable[[File], int] = lambda file: file.header.width * file.header.height  # noqa: E731
             return Many(read, pixels, lambda _: None, work, errors, done).run(files)

@@ -54,7 +54,7 @@ def picture(given: Any) -> Any:
         return Path(given)
     if not isinstance(given, str) and not hasattr(given, "read") and not hasattr(given, "width"):
         if not hasattr(given, "__array__"):
-            raise AecodecError(f"a {kind.__name__}; expected {PICTURE}")
+            raise AecodecError(f"{_kind(given)}; expected {PICTURE}")
         return _array(given)
     if isinstance(given, io.TextIOBase):
         raise AecodecError("a file that was opened as text; use open(name, 'rb')")
@@ -77,7 +77,7 @@ def encoded(given: Encoded) -> bytes:
             raise AecodecError("a file that was opened as text; use open(name, 'rb')")
         data = given.read()
     else:
-        raise AecodecError(f"a {type(given).__name__}; expected {FILE}")
+        raise AecodecError(f"{_kind(given)}; expected {FILE}")
     if not data.startswith(MAGIC) and (found := other_kind(data)):
         raise FormatError(found)
     return data
@@ -106,6 +106,21 @@ def other_kind(data: bytes) -> str | None:
         if data.startswith(signature):
             return f"not an .aec file but {kind}, which compress makes one of"
     return None
+
+
+def several(given: Any, one: str) -> Any:
+    """A sequence of pictures or files. one: what does the same with one of them. Raises AecodecError if it is one."""
+    if isinstance(given, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(given, "read"):
+        raise AecodecError(f"{_kind(given)}; one of them is for {one}, several are given as a list")
+    if hasattr(given, "__array__") and len(getattr(given, "shape", ())) < 4:
+        raise AecodecError(f"{_kind(given)}; one of them is for {one}, several are given as a list")
+    return given
+
+
+def _kind(given: Any) -> str:
+    """What something is, with its article."""
+    name = type(given).__name__
+    return "None" if given is None else f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 
 def _array(given: Any) -> Any:

@@ -25,6 +25,7 @@ TUNES = ("visual", "psnr")
 PREVIEWS = range(16, 1025)  # pixels of a side
 ESTIMATED = 0.0  # of `denoise`
 NOISE_MAX = 100.0  # levels
+OF_THE_CODEC = ("device", "model", "pixel_limit", "threads", "precision")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -142,9 +143,11 @@ class EncodeOptions:
         Raises AecodecError if a name or a value makes no sense.
         """
         known = {field.name: field.metadata["parse"] for field in fields(cls)}
-        parsed = {}
+        parsed: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
+                if name in OF_THE_CODEC:
+                    raise AecodecError(f"{name} is given once for all: aecodec.Codec({name}=...).compress(...)")
                 raise AecodecError(f"there is no option {name!r}; there are {', '.join(known)}")
             if isinstance(value, str):
                 try:
@@ -154,7 +157,7 @@ class EncodeOptions:
             elif value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
                 raise AecodecError(f"{name} {value!r} is no number")
             if value is not None:
-                parsed[name] = value
+                parsed[name] = _whole(name, value) if known[name] in (int, parse_size) else value
         return cls(**parsed)
 
     @property
@@ -171,6 +174,12 @@ class EncodeOptions:
     def first_quality(self) -> int:
         """The quality that is asked for, in hundredths; that of nothing else is the default."""
         return hundredths(DEFAULT_QUALITY if self.quality is None else self.quality)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not math.isfinite(value) or value != int(value):
+        raise AecodecError(f"{name} {value}; expected a whole number")
+    return int(value)
 
 
 class EncodeArguments(TypedDict, total=False):

@@ -172,6 +172,29 @@ def test_errors_of_a_batch_cost_only_their_own_picture(codec: Codec, photo: np.n
         codec.decompress_batch(files, errors="ignore")  # type: ignore[arg-type]
 
 
+def test_one_picture_is_not_taken_for_several(codec: Codec, photo: np.ndarray, file: bytes) -> None:
+    for one in (photo, "photo.png", io.BytesIO()):
+        with pytest.raises(AecodecError, match="one of them is for compress, several are given as a list"):
+            codec.compress_batch(one)  # type: ignore[arg-type]
+    with pytest.raises(AecodecError, match="one of them is for decompress"):
+        codec.decompress_batch(file)  # type: ignore[arg-type]
+    with pytest.raises(AecodecError, match="each="):
+        codec.compress_batch([photo, photo], [50, 60])  # type: ignore[arg-type]
+
+
+def test_what_belongs_to_the_codec_is_no_option_of_a_picture(codec: Codec, photo: np.ndarray) -> None:
+    with pytest.raises(AecodecError, match=r"Codec\(device=\.\.\.\)"):
+        codec.compress(photo, device="cpu")  # type: ignore[call-arg]
+    with pytest.raises(AecodecError, match="threads 0"):
+        Codec("cpu", threads=0)
+
+
+def test_whole_numbers_may_be_written_as_others(codec: Codec, photo: np.ndarray) -> None:
+    assert codec.compress(photo, tile=64.0) == codec.compress(photo, tile=64)  # type: ignore[arg-type]
+    with pytest.raises(AecodecError, match=r"tile 64\.5; expected a whole number"):
+        codec.compress(photo, tile=64.5)  # type: ignore[arg-type]
+
+
 def test_what_cannot_be_reached_is_an_error_of_its_own_picture(codec: Codec, photo: np.ndarray) -> None:
     large = Codec("cpu", codec._model_argument, pixel_limit=96 * 144)
     made = large.compress_batch([photo, np.zeros((200, 300, 3), np.uint8)], errors="return")

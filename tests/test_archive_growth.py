@@ -20,6 +20,7 @@ from aecodec.archive import jpegs, sources
 from aecodec.archive.finding import distance
 from aecodec.archive.manifest import DUPLICATE, JPEG, ORIGINAL, OTHER, PICTURE
 from aecodec.cli import main
+from aecodec.cli.archive_text import created
 from aecodec.errors import AecodecError
 
 DAY = 86_400 * 10**9
@@ -320,13 +321,14 @@ def test_what_was_kept_is_compressed_when_that_becomes_possible(
     read = sources.picture.read
 
     def without_plugin(*arguments: Any) -> Any:
-        raise AecodecError("HEIC needs pip install pillow-heif")
+        raise sources.picture.UnreadError("HEIC needs pip install pillow-heif")
 
     with monkeypatch.context() as patched:
         patched.setattr(sources.picture, "read", without_plugin)
-        archive.create(card, arc, **options)
+        report = archive.create(card, arc, **options)
+    assert "2 pictures only kept: HEIC needs pip install pillow-heif" in "".join(created(report))
     opened = archive.Archive(arc)
-    assert {item.record.kind for item in opened.values()} == {OTHER}
+    assert {name for name, item in opened.items() if item.record.kind == OTHER} == {"notes.txt"}
     assert "pillow-heif" in opened["IMG_0001.jpg"].record.reason
     assert sources.picture.read is read
     before = sum(path.stat().st_size for path in arc.glob("*.zip"))

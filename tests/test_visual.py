@@ -45,9 +45,11 @@ def test_a_tune_that_cannot_be_is_refused(photo):
         aecodec.compress(photo, tune="ssim")
 
 
-def test_a_model_that_is_given_codes_whatever_the_tune(photo):
+def test_a_model_and_a_tune_are_not_asked_for_together(photo):
     codec = Codec("cpu", models.DEFAULTS["psnr"])
-    assert model_of(codec.compress(photo[:64, :64], tune="visual")) == models.DEFAULTS["psnr"]
+    for call in (codec.compress, lambda picture, tune: codec.compress_batch([picture], tune=tune)):
+        with pytest.raises(AecodecError, match="tune chooses between the default models"):
+            call(photo[:64, :64], tune="visual")
 
 
 def test_chunks_of_arrays_are_tuned_for_small_errors(photo):

@@ -53,6 +53,7 @@ def browse(
     folder = Path(target)
     report = Report()
     items = sorted(_pictures(opened), key=lambda item: item.name)
+    report.files_total = len(items)
     report.bytes_total = sum(item.record.bytes for item in items)
     shown = []
     for item in items:

@@ -115,6 +115,7 @@ def create(
                 raise AecodecError(
                     f"{destination}: is a single shard, which cannot grow; archive into a folder instead"
                 )
+        report.files_total = sum(map(len, cut))
         report.bytes_total = sum(planned.entry.size for part in cut for planned in part if not planned.same_as)
         if dry_run:
             report.counts["new"] = sum(not planned.same_as for part in cut for planned in part)

@@ -166,6 +166,7 @@ def describe(
     opened = archive if isinstance(archive, Archive) else Archive(archive, device, model)
     report = Report()
     items = list(pictures(opened))
+    report.files_total = len(items)
     report.bytes_total = sum(item.record.stored for item in items)
     with opened.folder.lock(opened.single):
         for shard in opened.shards:

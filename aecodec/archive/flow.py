@@ -11,9 +11,10 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from aecodec.archive.manifest import FAILED, PICTURE, Record
+from aecodec.archive.manifest import FAILED, ORIGINAL, OTHER, PICTURE, Record
 from aecodec.errors import AecodecError
 
+INSTALL = "pip install"  # in reasons
 PRESENT = "present"  # counted in reports: the archive held it already
 WORST = 5  # pictures that are named
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
@@ -33,16 +34,18 @@ class Report:
 
     counts: files of each kind, see `manifest`, and "present", those that the archive, or the output folder, held
     already. problems: (name, reason). notes: phrases for what is odd, though nothing suffers from it. left_out: names
-    of files that nobody wants in archives. bytes_total: of all sources there are to do. bytes_in, bytes_out: of those
-    done, and of what was made of them. pixels: that were compressed or decoded. psnr_sum, worst: of the compressed
-    pictures, the sum of their PSNRs in dB, and the least ones with their names. seconds: in all; codec_seconds: in the
-    codec.
+    of files that nobody wants in archives. wanting: how many pictures were kept for want of a package, by the reason.
+    files_total, bytes_total: of all sources there are to do. bytes_in, bytes_out: of those done, and of what was made
+    of them. pixels: that were compressed or decoded. psnr_sum, worst: of the compressed pictures, the sum of their
+    PSNRs in dB, and the least ones with their names. seconds: in all; codec_seconds: in the codec.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    wanting: Counter[str] = field(default_factory=Counter)
+    files_total: int = 0
     bytes_total: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -61,12 +64,15 @@ class Report:
             self.pixels += record.width * record.height
             self.psnr_sum += record.psnr
             self.worst = sorted([*self.worst, (record.psnr, record.name)])[:WORST]
+        if is_wanting(record):
+            self.wanting[record.reason] += 1
         if record.kind == FAILED:
             self.problems.append((record.name, record.reason))
 
     def add(self, other: Report) -> None:
         """Adds what was done elsewhere."""
         self.counts += other.counts
+        self.wanting += other.wanting
         self.problems += other.problems
         self.notes += other.notes
         self.worst = sorted([*self.worst, *other.worst])[:WORST]
@@ -75,6 +81,11 @@ class Report:
 
 
 Progress = Callable[[Report], None]
+
+
+def is_wanting(record: Record) -> bool:
+    """Whether a file is kept as it is only because a package is not installed."""
+    return record.kind in (ORIGINAL, OTHER) and INSTALL in record.reason
 
 
 def prefetched(

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from aecodec.archive import index, storage
 from aecodec.archive.creating import DEFAULT_FLOOR, DEFAULT_QUALITY, DEFAULT_SAVING, settings_of
-from aecodec.archive.flow import DECODE_PREFETCH, READ_PREFETCH, Progress, Report, prefetched
+from aecodec.archive.flow import DECODE_PREFETCH, READ_PREFETCH, Progress, Report, is_wanting, prefetched
 from aecodec.archive.manifest import DUPLICATE, FIRST_VERSION, JPEG, ORIGINAL, OTHER, PICTURE, STORED, Record
 from aecodec.archive.reader import Archive
 from aecodec.archive.salvaging import recover
@@ -45,8 +45,9 @@ def redo(
 ) -> Report:
     """Compresses what an archive kept as it was, where that is possible by now. Settings as of `create`.
 
-    A shard in which something changes is written anew in one step, everything else in it as it was. The report counts
-    what was compressed, and what stays kept as "original" and "other".
+    A shard in which something changes is written anew in one step, everything else in it as it was; what was kept for
+    want of a package and still is, with the reason that holds now. The report counts what was compressed, and what
+    stays kept as "original" and "other".
     Raises AecodecError if there is no archive, shards of it are damaged, or a setting is unusable.
     """
     started = time.monotonic()
@@ -60,17 +61,21 @@ def redo(
         if opened.damaged or opened.damaged_index:
             raise AecodecError(f"{archive}: is damaged; aecodec archive repair first")
         kept = [item for item in opened.values() if item.record.kind in (ORIGINAL, OTHER) and not item.record.same_as]
+        report.files_total = len(kept)
         report.bytes_total = sum(item.record.bytes for item in kept)
         digests = dict(opened.index or {})
         for shard in opened.shards:
             records = [item.record for item in kept if item.shard == shard]
-            better: dict[str, tuple[Record, bytes]] = {}
+            before = {record.name: record for record in records}
+            better: dict[str, tuple[Record, bytes | None]] = {}
             for item in _tried(opened, records, settings, report):
                 record, data = finished(item)
-                if record.kind in (PICTURE, JPEG) and data is not None:
+                compressed = record.kind in (PICTURE, JPEG) and data is not None
+                if compressed:
                     better[record.name] = record, data
-                    record = replace(record, stored=len(data))
-                report.count(record if record.name in better else replace(record, stored=record.bytes))
+                elif is_wanting(old := before[record.name]) and not is_wanting(record):  # kept, for another reason now
+                    better[record.name] = replace(old, kind=record.kind, reason=record.reason), None
+                report.count(replace(record, stored=len(data) if compressed and data else record.bytes))
                 report.seconds = time.monotonic() - started
                 if progress is not None:
                     progress(report)
@@ -110,7 +115,7 @@ def _tried(opened: Archive, records: Sequence[Record], settings: Settings, repor
     return result
 
 
-def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes]]) -> str:
+def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes | None]]) -> str:
     """Writes a shard anew with some of its files in another form. Returns its SHA-256."""
     with ExitStack() as stack:
         old = stack.enter_context(opened.folder.open(shard))
@@ -125,8 +130,9 @@ def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes]
         members: dict[str, str] = {}
         written = []
         for record in contents.records:
-            if record.name in better:
-                record, data = better[record.name]
+            changed, data = better.get(record.name, (record, None))
+            if data is not None:
+                record = changed
                 record = replace(record, member=free_member(record, taken))
                 taken.add(record.member)
                 record = writer.add(record, data)
@@ -134,7 +140,7 @@ def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes]
                 target = posixpath.relpath(members[record.same_as], posixpath.dirname(record.member) or ".")
                 record = writer.add(record, target.encode())
             elif record.kind in STORED:
-                record = writer.stream(record, record.stored, read_at(old, record.offset, record.stored))
+                record = writer.stream(changed, record.stored, read_at(old, record.offset, record.stored))
             members[record.name] = record.member
             written.append(record)
         digest = writer.finish(written)

@@ -94,7 +94,7 @@ def walk(
 ) -> Report:
     """Fetches every item, decodes its picture if that is wanted, and finishes it; that returns the bytes written."""
     started = time.monotonic()
-    report = Report(bytes_total=sum(item.record.stored for item in items))
+    report = Report(files_total=len(items), bytes_total=sum(item.record.stored for item in items))
     with ThreadPoolExecutor(workers or DEFAULT_WORKERS) as pool:
         fetched = prefetched(pool, fetch, items, lambda item: item.record.stored, READ_PREFETCH)
         if decoding and any(item.record.kind == PICTURE for item in items):

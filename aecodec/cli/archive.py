@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import Any
 
 import click
 
 from aecodec.archive.finding import Wanted, find, select
+from aecodec.archive.flow import Report
 from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.cli import archive_serving, output
 from aecodec.cli.archive_running import CODEC, CONTINUES, opened_archive, run
-from aecodec.cli.archive_text import HEAD, created, extracted, line, verified, words
+from aecodec.cli.archive_text import HEAD, created, extracted, kinds, line, settings_in_words, verified, words
 from aecodec.cli.options import AS_JSON, encode_options, together
-from aecodec.cli.output import count, printable
+from aecodec.cli.output import count, printable, size
 from aecodec.errors import AecodecError
 from aecodec.options import parse_size
-
-if TYPE_CHECKING:
-    from aecodec.archive.flow import Report
 
 
 @click.group()
@@ -105,7 +104,7 @@ def _make(verb: str, source: str, destination: str, shard_size: float, **options
         )
         return report
 
-    run(make, created, **options)
+    run(make, created, first="loading the model", **options)
 
 
 @archive.command()
@@ -118,7 +117,12 @@ def redo(path: str, kept: bool, **options: Any) -> None:
 
     Shards in which something changes are written anew.
     """
-    run(lambda library, progress, more: library.redo(path, progress=progress, **more), created, **options)
+
+    def redo(library: Any, progress: Any, more: dict[str, Any]) -> Report:
+        report: Report = library.redo(path, progress=progress, **more)
+        return report
+
+    run(redo, created, first="loading the model", **options)
 
 
 LOOKED_FOR = together(
@@ -211,6 +215,11 @@ def info(path: str, as_json: bool) -> None:
     if as_json:
         click.echo(output.as_json(facts))
         return
+    facts["files"] = kinds(Report(Counter(record.kind for record in records)))
+    facts["settings"] = [settings_in_words(one) for one in facts["settings"]]
+    facts["taken"] = taken and f"{taken[0]} to {taken[-1]}".replace("T", " ")
+    for name in ("source_bytes", "stored_bytes"):
+        facts[name] = size(facts[name])
     for name, value in facts.items():
         if value not in (None, [], {}):
             click.echo(printable(f"{name.replace('_', ' '):13} {words(value)}"))

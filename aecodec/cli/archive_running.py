@@ -48,9 +48,11 @@ def run(
     as_json: bool,
     quiet: bool = False,
     threads: int | None = None,
+    first: str = "reading the archive",
     **options: Any,
 ) -> None:
-    """Does what a command is for, and says what was done. Exits with 1 if there were problems."""
+    """Does what a command is for, and says what was done; first: what comes before that can be counted. Exits with 1
+    if there were problems."""
     refuse_tune_beside_model(options)
     if "min_psnr" in options:
         options["min_psnr"] = options["min_psnr"] or None
@@ -61,10 +63,11 @@ def run(
         from aecodec.pipeline import session
 
         def progress(report: Report) -> None:
-            if not quiet and report.bytes_in < report.bytes_total:
+            if report.bytes_in < report.bytes_total:
                 bar.update(report.bytes_in, report.bytes_total, report.seconds, speed(report))
 
-        with session(threads), Progress() as bar:
+        with session(threads), Progress(quiet=quiet) as bar:
+            bar.doing(first)
             return work(library, progress, options)
 
     process.prepare_pillow()

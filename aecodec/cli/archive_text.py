@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from aecodec.archive.manifest import FAILED, PICTURE, Record
+from aecodec.archive.manifest import FAILED, JPEG, PICTURE, Record
 from aecodec.cli.output import amounts, count, printable, size
+from aecodec.errors import ModelError
+from aecodec.models.registry import released_name
 
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
@@ -36,6 +38,15 @@ def words(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def settings_in_words(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a shard says of its settings, with the model by its name if it is a released one."""
+    try:
+        name = released_name(bytes.fromhex(settings["model"]))
+    except (KeyError, TypeError, ValueError, ModelError):
+        return settings
+    return {**settings, "model": name}
+
+
 def created(report: Report) -> Iterable[str]:
     """Lines about what was archived."""
     if report.left_out:
@@ -51,7 +62,11 @@ def created(report: Report) -> Iterable[str]:
         average = report.psnr_sum / lossy
         least = f"{worst} at worst {lowest:.1f} dB"
         yield f"{count(lossy, 'picture')} stored lossy: {average:.1f} dB on average, {least}{more}"
-    moved = f"; {amounts(report.bytes_in, report.bytes_out)}, {report.seconds:.1f} s" if report.bytes_out else ""
+    for reason, number in report.wanting.items():
+        yield f"{count(number, 'picture')} only kept: {reason}, then aecodec archive redo --kept"
+    compressed = report.counts[PICTURE] or report.counts[JPEG]  # else the ratio would tell nothing of the codec
+    sizes = amounts(report.bytes_in, report.bytes_out) if compressed else f"{size(report.bytes_in)} read"
+    moved = f"; {sizes}, {report.seconds:.1f} s" if report.bytes_out else ""
     yield kinds(report) + moved
 
 
@@ -90,6 +105,9 @@ def kinds(report: Report) -> str:
 
 def speed(report: Report) -> str:
     """For the bar of progress."""
-    files = sum(number for kind, number in report.counts.items() if kind != FAILED)
-    pixels = f", {report.pixels / 1e6 / max(report.seconds, 1e-9):.2f} MP/s" if report.pixels else ""
-    return f"{count(files, 'file')}{pixels}"
+    from aecodec.archive.flow import PRESENT
+
+    files = sum(number for kind, number in report.counts.items() if kind not in (FAILED, PRESENT))
+    pace = report.pixels / 1e6 / max(report.seconds, 1e-9)
+    pixels = f", {pace:.2f} MP/s" if pace >= 0.01 else ""
+    return f"{files:,} of {count(report.files_total, 'file')}{pixels}"

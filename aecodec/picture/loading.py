@@ -85,7 +85,7 @@ def _from_array(array: npt.NDArray[np.generic]) -> Picture:
     samples: Samples = array
     if array.dtype == np.float32:
         if not 0 <= float(samples.min()) <= float(samples.max()) <= 1:  # and not for NaN
-            raise AecodecError("array of float32 with values outside of 0 to 1")
+            raise AecodecError("array of float32 with values outside of 0 to 1; divide samples of 8 bits by 255")
         samples = np.round(samples * 65535).astype(np.uint16)
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
@@ -113,12 +113,11 @@ def _from_file(source: str | Path | BinaryIO, pixel_limit: int | None) -> Found:
             return Found(*_from_aec(open_image(data, ("AEC",))), [])
     contents = inspect(data)
     if contents.refusal:
-        raise AecodecError(
-            contents.refusal if contents.kind in contents.refusal else f"{contents.kind}: {contents.refusal}"
-        )
+        told = contents.kind == "unknown" or contents.kind in contents.refusal
+        raise AecodecError(contents.refusal if told else f"{contents.kind}: {contents.refusal}")
     with foreign():
         if contents.kind == "HEIC" and not can_open_heif():
-            raise AecodecError("HEIC needs pip install pillow-heif")
+            raise UnreadError("HEIC needs pip install pillow-heif")
         image = _opened(data, contents)
         if pixel_limit is not None:
             check_limit(image.width, image.height, pixel_limit)
