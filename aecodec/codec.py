@@ -344,8 +344,10 @@ class Codec:
         )
 
     def _drawing(self, picture: Picture, options: EncodeOptions) -> Drawing:
-        side = side_of_tiles(self.model_for(options).family, picture, options.tile)
-        return Drawing(picture, tiling.tiles(padded_size(self.model_for(options).family, picture), side))
+        model = self.model_for(options)
+        side = side_of_tiles(model.family, picture, options.tile)
+        tiles = tiling.tiles(padded_size(model.family, picture), side)
+        return Drawing(picture, tiles, models.tune_of(model.name) == "visual")
 
     def _patched(self, drawing: Drawing, file: File, options: EncodeOptions) -> bytes:
         """The bytes of the file, with a lossless code of what looks drawn where that is better."""

@@ -49,9 +49,10 @@ def worth_of_a_bit(quality: float) -> float:
     return WORTH * math.exp(-WORTH_SLOPE * (quality - 50) + SCARCE_SLOPE * max(SCARCE_BELOW - quality, 0))
 
 
-def price_of_colours(quality: float) -> float:
-    """Bytes that a squared level costs where a lossless code has fewer colours than the picture. quality: 1 to 100."""
-    seen = SEEN ** min(max((quality - SEEN_FROM) / (SEEN_ALL - SEEN_FROM), 0), 1)
+def price_of_colours(quality: float, visual: bool) -> float:
+    """Bytes that a squared level costs where a lossless code has fewer colours than the picture. quality: 1 to 100.
+    visual: whether files are made for the eye, or for small errors."""
+    seen = (SEEN if visual else 1) ** min(max((quality - SEEN_FROM) / (SEEN_ALL - SEEN_FROM), 0), 1)
     return seen * math.exp(EXACT_SLOPE * max(quality - EXACT_FROM, 0)) / (8 * worth_of_a_bit(quality))
 
 
@@ -76,11 +77,11 @@ class Candidate(NamedTuple):
 class Drawing:
     """A picture, and what is the same of it at all qualities.
 
-    tiles: of the padded picture. Attributes: mask, the blocks that look drawn.
+    tiles: of the padded picture. visual: see `price_of_colours`. Attributes: mask, the blocks that look drawn.
     """
 
-    def __init__(self, picture: Picture, tiles: Sequence[Box]):
-        self.picture, self.tiles = picture, tiles
+    def __init__(self, picture: Picture, tiles: Sequence[Box], visual: bool):
+        self.picture, self.tiles, self._visual = picture, tiles, visual
         self.mask: Mask = np.zeros((1, 1), bool)
         self._versions: dict[int, Version] = {}
         self._ratios: dict[int, float] = {}  # of bytes of the lossless code to those of zlib, of each version
@@ -95,7 +96,7 @@ class Drawing:
         if not self.mask.any():
             return plain
         quality = file.header.quality / 100
-        levels, colours = 1 / (8 * worth_of_a_bit(quality)), price_of_colours(quality)
+        levels, colours = 1 / (8 * worth_of_a_bit(quality)), price_of_colours(quality, self._visual)
         errors = self._errors(file, read)
         lossy = errors * levels + self._share(sum(map(len, file.tiles)))
         pixels = self.picture.width * self.picture.height
