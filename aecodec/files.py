@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +128,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = 0o666 if like is None else like.stat().st_mode & 0o666
     # The name of a process would come again, in a container at once, and meet what a killed one left.
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode | 0o200)) as file:
             write(file)

@@ -219,7 +219,7 @@ def _run(
             jobs = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
             if not dry_run:
                 models.locate(model or models.DEFAULT)  # a name that is wrong is told before torch is loaded
-                process.prepare_pillow()
+                process.prepare_pillow(heif=suffix == ".aec")
         except AecodecError as error:
             raise output.Failed(error) from error
 

@@ -31,8 +31,11 @@ def run() -> None:
         gc.freeze()  # else the interpreter looks for garbage among all that torch made before it ends: 0.3 s
 
 
-def prepare_pillow() -> None:
-    """Before Pillow opens files for a command: .aec, HEIC if pillow-heif is installed, no limit but the command's."""
+def prepare_pillow(heif: bool = True) -> None:
+    """Before Pillow opens files for a command: .aec, HEIC if pillow-heif is installed, no limit but the command's.
+
+    heif: whether others than .aec files are opened; importing pillow-heif takes a while.
+    """
     if not _ours:
         return
     from PIL import Image
@@ -42,7 +45,8 @@ def prepare_pillow() -> None:
 
     Image.MAX_IMAGE_PIXELS = None
     register()
-    register_heif()
+    if heif:
+        register_heif()
 
 
 def _interrupt(number: int, _: Any) -> None:

@@ -7,7 +7,6 @@ the group "aecodec.families" whose name is what the weights say.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -26,6 +25,8 @@ def find(name: str) -> FamilyModule:
     """The module of a family. Raises ModelError if there is none of this name, or if it cannot be imported."""
     module = BUILT_IN.get(name)
     if module is None:
+        from importlib.metadata import entry_points  # slow to import, and seldom needed
+
         module = next((entry.value for entry in entry_points(group=ENTRY_POINTS, name=name)), None)
     if module is None:
         raise ModelError(

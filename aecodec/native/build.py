@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +18,8 @@ COMPILE_SECONDS = 900
 
 def compilers() -> list[list[str]]:
     """Commands that may be C compilers, the best first: $CC, the system's, zig's."""
+    import shutil  # here: who decodes needs only where the library is, and these are slow to import
+
     named = os.environ.get("CC", "").split()
     found = [named] if named else []
     found += [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
@@ -31,6 +30,9 @@ def compilers() -> list[list[str]]:
 
 def build(target: Path = TARGET, sources: Path = SOURCES, flags: Sequence[str] = ()) -> str | None:
     """Compiles the library. Returns None, or why there is none."""
+    import subprocess
+    import tempfile
+
     files = [str(path) for path in sorted((sources / "src").glob("*.c"))]
     if not files:
         return f"no sources in {sources}"

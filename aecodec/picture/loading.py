@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from aecodec.container import MAGIC, check_limit
 from aecodec.errors import AecodecError, PictureWarning
@@ -251,6 +251,8 @@ def _samples(image: Image.Image) -> Pixels:
 def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """CMYK or Lab to sRGB, through the picture's profile if it has one; the profile does not describe the result."""
     if icc and image.mode == "CMYK":
+        from PIL import ImageCms
+
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

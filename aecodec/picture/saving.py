@@ -75,8 +75,8 @@ def to_image(picture: Picture) -> Image.Image:
 
 def format_of(suffix: str) -> str:
     """Pillow's name of the format in which files with this suffix are written. Raises AecodecError if there is none."""
-    Image.init()
-    kind = Image.registered_extensions().get(suffix.lower())
+    Image.preinit()  # the usual formats; all others take longer to load
+    kind = Image.EXTENSION.get(suffix.lower()) or Image.registered_extensions().get(suffix.lower())
     if kind == "MPO":
         kind = "JPEG"
     if suffix.lower() in HEIF_SUFFIXES and can_open_heif():

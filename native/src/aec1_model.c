@@ -52,15 +52,15 @@ static packed square(loader *l, const char *name, int channels) {
     if (channels % block) return plain(l, name, channels, channels, 3);
     packed p = aec__new_packed(l, channels, 36 * channels);
     const float *w = weight_of(l, name, channels, channels, 3), *b = bias_of(l, name, channels);
-    for (int o = 0; o < channels && !l->status; o++) {
-        p.bias[o] = b[o];
-        for (int i = 0; i < channels; i++) {
-            float transformed[36];
-            aec__transform_weights(w + ((size_t)o * channels + i) * 9, transformed);
-            for (int k = 0; k < 36; k++)
-                p.weights[(((size_t)k * (channels / block) + o / block) * channels + i) * block + o % block] = transformed[k];
-        }
-    }
+    if (l->status) return p;
+    memcpy(p.bias, b, channels * sizeof *b);
+    for (int group = 0; group < channels / block; group++)
+        for (int i = 0; i < channels; i++) /* a block of outputs after the other, which is how they are written */
+            for (int o = 0; o < block; o++) {
+                float transformed[36], *out = p.weights + ((size_t)group * channels + i) * block + o;
+                aec__transform_weights(w + ((size_t)(group * block + o) * channels + i) * 9, transformed);
+                for (int k = 0; k < 36; k++) out[(size_t)k * channels * channels] = transformed[k];
+            }
     return p;
 }
 

@@ -14,7 +14,7 @@ float *aec__floats(loader *l, arena *a, const char *name, int rank, uint64_t s0,
     if (!l->status) l->status = aec__tensor(l->weights, name, FLOAT32, rank, shape, &t, l->error);
     if (l->status) return NULL;
     float *values = aec__own(l, a, t.count, 1, sizeof *values);
-    for (size_t i = 0; values && i < t.count; i++) values[i] = aec__float(&t, i);
+    if (values) aec__float_values(&t, values);
     return values;
 }
 

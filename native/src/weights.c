@@ -246,22 +246,23 @@ aec_status aec__tensor(const weights *w, const char *name, number_type type, int
 
 static float of_half(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023, bits;
-    float x;
-    if (exponent == 0) {
-        x = (float)mantissa * 0x1p-24f;
-        return sign ? -x : x;
-    }
-    bits = sign | (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | mantissa << 13;
+    float x = (float)mantissa * 0x1p-24f; /* without an exponent; without branches, so that several are done at once */
+    memcpy(&bits, &x, 4);
+    uint32_t other = (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | mantissa << 13;
+    bits = sign | (exponent ? other : bits);
     memcpy(&x, &bits, 4);
     return x;
 }
 
-float aec__float(const tensor *t, size_t i) {
-    if (t->type == FLOAT16) return of_half((uint16_t)(t->data[2 * i] | t->data[2 * i + 1] << 8));
-    uint32_t bits = aec__u32(t->data + 4 * i);
-    float x;
-    memcpy(&x, &bits, 4);
-    return x;
+void aec__float_values(const tensor *t, float *values) {
+    const uint8_t *at = t->data;
+    if (t->type == FLOAT16)
+        for (size_t i = 0; i < t->count; i++) values[i] = of_half((uint16_t)(at[2 * i] | at[2 * i + 1] << 8));
+    else
+        for (size_t i = 0; i < t->count; i++) {
+            uint32_t bits = aec__u32(at + 4 * i);
+            memcpy(&values[i], &bits, 4);
+        }
 }
 
 int64_t aec__integer(const tensor *t, size_t i) {

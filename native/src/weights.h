@@ -34,7 +34,7 @@ void aec__weights_close(weights *);
 aec_status aec__tensor(const weights *, const char *name, number_type, int rank, const uint64_t *shape, tensor *, aec_error *);
 bool aec__has_tensor(const weights *, const char *name);
 
-float aec__float(const tensor *, size_t index);   /* of FLOAT32 or FLOAT16 */
+void aec__float_values(const tensor *, float *);    /* of FLOAT32 or FLOAT16, all of them */
 int64_t aec__integer(const tensor *, size_t index); /* of any integer type */
 
 /* A whole number or truth value (0, 1) of the config, or what it is without. */
