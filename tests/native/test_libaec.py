@@ -33,6 +33,7 @@ def built() -> None:
         pytest.skip("there is no C compiler")
     if not build.fresh():
         assert build.build() is None
+        library._library.cache_clear()
     assert library.available()
 
 
