@@ -62,15 +62,8 @@ class Aec2Family(HyperpriorFamily):
             levels = x.div_(PIXEL_STEPS).round_().clamp_(0, 255).to(torch.uint8)
             return pixels_of_squares(levels).permute(0, 2, 3, 1)
         white = 2**depth - 1  # in doubles only the division rounds, as it does on every machine
-        # By a tensor: for a number, CUDA multiplies by what is nearly its reciprocal.
-        levels = (
-            x.double()
-            .mul_(white)
-            .div_(x.new_tensor(255 * PIXEL_STEPS, dtype=torch.float64))
-            .round_()
-            .clamp_(0, white)
-            .to(torch.int32)
-        )
+        unit = x.new_tensor(255 * PIXEL_STEPS, dtype=torch.float64)  # CUDA would multiply by a number's reciprocal
+        levels = x.double().mul_(white).div_(unit).round_().clamp_(0, white).to(torch.int32)
         return pixels_of_squares(levels).permute(0, 2, 3, 1)
 
     def _latents(self, features: Tensor, index: Tensor, symbols: Tensor) -> Tensor:
