@@ -50,6 +50,7 @@ class Progress:
             bar = self._shown()
             if total != bar.total:
                 bar.bar_format = None
+                bar.set_description_str("", refresh=False)
                 bar.reset(total)
             bar.set_postfix_str(note, refresh=False)
             bar.update(done - bar.n)
