@@ -111,7 +111,9 @@ def test_the_container_costs_little_more_than_the_file(data: bytes) -> None:
         try:
             with guarded():
                 read(data)
-            assert tracemalloc.get_traced_memory()[1] < 20_000 + 100 * len(data)
+            assert tracemalloc.get_traced_memory()[1] < 40_000 + 100 * len(
+                data
+            )  # two tables of 256 numbers are half of it
         finally:
             tracemalloc.stop()
 

@@ -54,7 +54,7 @@ def difference(found: np.ndarray, path: Path) -> int:
 
 def test_the_decoder_is_small(dist: Path) -> None:
     files = [(dist / name).read_bytes() for name in builder["DECODER"]]
-    assert sum(map(len, files)) < 110_000
+    assert sum(map(len, files)) < 115_000  # compilers differ by 2 kB
     assert sum(len(gzip.compress(data)) for data in files) < 50_000  # as servers send them
 
 
