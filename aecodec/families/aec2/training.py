@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from aecodec.errors import ModelError
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import Aec2
 from aecodec.families.aec2.weights import Parts, tensors_of
 from aecodec.families.aec2.weights import network_of as network_of_parts
 from aecodec.families.base import Weights
-from aecodec.families.hyperprior import objective
 from aecodec.families.hyperprior.fitting import count_symbols, fit_tables
 from aecodec.families.hyperprior.klt import start_from_klt as start
+from aecodec.families.hyperprior.objective import loss_per_patch as loss
 from aecodec.families.hyperprior.objective import measure
 from aecodec.families.hyperprior.training import FROZEN, encoder, groups, position_of
 from aecodec.families.hyperprior.weights import metadata_of
-from aecodec.families.trainable import Measures
 
 __all__ = [
     "FROZEN",
@@ -27,6 +24,7 @@ __all__ = [
     "encoder",
     "fit_tables",
     "groups",
+    "loss",
     "measure",
     "metadata_of",
     "position_of",
@@ -57,9 +55,3 @@ def network_of(weights: Weights) -> Aec2:
 
 def quantise(network: Aec2, on: bool) -> None:
     network.quantise(on)
-
-
-def loss(network: Any, measures: Measures, position: Tensor) -> Tensor:
-    """The root of aec1's, so that neither pages of text, of which J is ten times that of a photograph (about 7), nor
-    empty patches decide what is learnt."""
-    return objective.loss_per_patch(network, measures, position).sqrt()

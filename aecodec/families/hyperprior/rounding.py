@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from aecodec.families.hyperprior.constants import STRIDE, LambdaRange, rate_dist
 from aecodec.families.hyperprior.hiding import Passes, Places, hide
 from aecodec.families.hyperprior.layers import Network
 from aecodec.families.layouts import pixels_of_squares
+from aecodec.perceptual import Mixture
 
 LIFTED = 0.6  # position above which `Encoder.lift` counts
 LUMA = 0.3, 0.59, 0.11
@@ -33,6 +34,7 @@ class Encoder:
     through the linear path alone, which saves the way back through the others. limit: steps that a latent is moved by,
     at most, before that; None: any number. masking: by which power of its local variance an error is worth less, see
     `masks`. lift: the logarithm of how much larger lambda is at quality 100 than the config says, see `lambdas`.
+    mixture: shares of what a visual objective is made of, see `perceptual.Mixture`.
     """
 
     objective: str = "mse"
@@ -45,11 +47,14 @@ class Encoder:
     limit: float | None = None
     masking: float = 0.0
     lift: float = 0.0
+    mixture: Mixture = field(default_factory=Mixture)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Encoder:
-        """From its fields, a tuple as a list. Raises TypeError or KeyError if it is not that."""
-        return cls(**{**values, "worth": tuple(values["worth"])})
+        """From its fields as `dataclasses.asdict` gives them, a tuple also as a list; models that came before mixtures
+        have none. Raises TypeError or KeyError if it is not that."""
+        mixture = Mixture(**values.get("mixture", {}))
+        return cls(**{**values, "worth": tuple(values["worth"]), "mixture": mixture})
 
     def bits_per_square(self, position: Tensor, searched: float = 0) -> Tensor:
         """What a squared error of one quantisation step is worth, in bits, at positions in 0..1.

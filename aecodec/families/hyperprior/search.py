@@ -14,29 +14,28 @@ from aecodec.families.hyperprior.rounding import Encoder, masks, round_latents, 
 from aecodec.families.layouts import latents_of_pixels, pixels_of_squares
 from aecodec.perceptual import Mixture, distortion
 
-# From decoded pixels and those of the picture, (B, 12, h, w) as `layouts.regroup` makes them, and lambda, (B,), to the
-# gradient of the cost by the decoded pixels, in bits.
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+# From decoded pixels and those of the picture, (B, 12, h, w) as `layouts.regroup` makes them, lambda, (B,), and the
+# mixture of a visual model to the gradient of the cost by the decoded pixels, in bits.
+Objective = Callable[[Tensor, Tensor, Tensor, Mixture], Tensor]
 SMALLEST = 176  # pixels of a side; of smaller tiles MS-SSIM is not defined
 
 
-def squared_error(pixels: Tensor, target: Tensor, lambdas: Tensor) -> Tensor:
+def squared_error(pixels: Tensor, target: Tensor, lambdas: Tensor, _: Mixture) -> Tensor:
     """The `Objective` of PSNR: lambda * 255^2 * MSE, three samples a pixel."""
     return 2 * (lambdas * 255**2 / 3)[:, None, None, None] * (pixels - target)
 
 
-def appearance(pixels: Tensor, target: Tensor, lambdas: Tensor) -> Tensor:
+def appearance(pixels: Tensor, target: Tensor, lambdas: Tensor, mixture: Mixture) -> Tensor:
     """The `Objective` of visual models, see `perceptual.distortion`; nothing for tiles smaller than `SMALLEST`."""
     if 2 * min(pixels.shape[2:]) < SMALLEST:
         return torch.zeros_like(pixels)
     pixels = pixels.detach().requires_grad_(True)
     with torch.enable_grad():
-        lost = distortion(MIXTURE, pixels_of_squares(target) + 0.5, pixels_of_squares(pixels) + 0.5, lambdas)
+        lost = distortion(mixture, pixels_of_squares(target) + 0.5, pixels_of_squares(pixels) + 0.5, lambdas)
         (gradient,) = torch.autograd.grad(4 * pixels.shape[2] * pixels.shape[3] * lost.sum(), pixels)
     return gradient
 
 
-MIXTURE = Mixture()
 OBJECTIVES: Mapping[str, Objective] = {"mse": squared_error, "visual": appearance}
 
 
@@ -80,7 +79,7 @@ def search(
         y_hat.requires_grad_(not linear)
         with torch.set_grad_enabled(not linear):
             pixels = synthesis(y_hat, y_hat * gain, features, position)
-        error = objective(pixels, target, lambdas)
+        error = objective(pixels, target, lambdas, encoder.mixture)
         if linear:
             slope = gain * latents_of_pixels(synthesis.linear, error)
         else:
