@@ -1,13 +1,10 @@
 """The promise: stop anywhere, and nothing is half there; what was finished stays, and the same call goes on from there.
 
-A crash is a child process that ends at its n-th write, sync, rename, link or removal, for every n there is. A power
-failure is one after which all that was not synchronised is gone, too: files are as they were at their last sync, and
-names as at the last sync of their folder.
+`crashing` says what stopping is: at every thing that is done to files there is.
 """
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import shutil
@@ -21,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from crashing import KILLED, POWER, TORN, stopped_at, ways
 from PIL import Image
 
 from aecodec import archive
@@ -30,7 +28,6 @@ from aecodec.errors import AecodecError
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 
 ROOT = Path(__file__).parent.parent
-STOPPED = 77
 
 
 @pytest.fixture(autouse=True)
@@ -64,98 +61,9 @@ def size_of_half(source: Path) -> float:
     return sum(path.stat().st_size for path in source.iterdir() if path.is_file()) / 2
 
 
-class Disk:
-    """Counts what is done to files, ends the process at one of these steps, and knows what would survive it."""
-
-    def __init__(self, stop_at: int, root: Path, power: bool):
-        self.steps, self.stop_at, self.root, self.power = 0, stop_at, root, power
-        self.synced: dict[int, bytes] = {}  # contents by inode
-        self.names: dict[Path, dict[str, int]] = {}  # inodes by folder and name
-        self.kept: dict[int, int] = {}  # descriptors, so that no inode becomes that of another file
-        for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-            self._remember(folder)
-        for path in root.rglob("*"):
-            if path.is_file():
-                self.synced[path.stat().st_ino] = path.read_bytes()
-                self.kept[path.stat().st_ino] = os.open(path, os.O_RDONLY)
-
-    def step(self) -> None:
-        self.steps += 1
-        if self.steps == self.stop_at:
-            if self.power:
-                self._lose()
-            os._exit(STOPPED)
-
-    def sync(self, descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
-            self._remember(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
-        else:
-            self.synced[status.st_ino] = os.pread(descriptor, status.st_size, 0)
-            self.kept.setdefault(status.st_ino, os.dup(descriptor))
-
-    def _remember(self, folder: Path) -> None:
-        self.names[folder] = {path.name: path.lstat().st_ino for path in folder.iterdir() if path.is_file()}
-
-    def _lose(self) -> None:
-        """Makes the disk what it was when it was last synchronised."""
-        for folder, names in self.names.items():
-            contents = {name: self.synced.get(inode, b"") for name, inode in names.items()}
-            for path in folder.iterdir():
-                if path.is_file() and not path.is_symlink():
-                    os.truncate(path, 0)
-                    path.unlink()
-            for name, data in contents.items():
-                (folder / name).write_bytes(data)
-
-
-def stopped_at(step: int, root: Path, power: bool, work: Callable[[], object]) -> bool:
-    """Does the work in a child that ends at a step. Returns whether it was stopped, rather than done before."""
-    root.mkdir(parents=True, exist_ok=True)
-    child = os.fork()
-    if child:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in (0, STOPPED)
-        return code == STOPPED
-    try:
-        disk = Disk(step, root.resolve(), power)
-        open_raw = local.open_raw
-
-        class Counted(io.FileIO):
-            def write(self, data: Any) -> int:
-                disk.step()
-                return super().write(data)
-
-            def truncate(self, size: int | None = None) -> int:
-                disk.step()
-                return super().truncate(size)
-
-        def opened(path: Path) -> Any:
-            disk.step()
-            open_raw(path).close()
-            return Counted(path, "r+")
-
-        def counted(name: str) -> Callable[..., Any]:
-            original = getattr(os, name)
-
-            def call(*arguments: Any, **options: Any) -> Any:
-                disk.step()
-                if name == "fsync":
-                    return disk.sync(arguments[0])
-                return original(*arguments, **options)
-
-            return call
-
-        local.open_raw = opened
-        for name in ("fsync", "link", "replace", "rename", "unlink", "mkdir", "symlink"):
-            setattr(os, name, counted(name))
-        work()
-        os._exit(0)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        os._exit(1)
+def assert_tidy(folder: Path) -> None:
+    """Nothing is left of what was in work."""
+    assert [path.name for path in folder.rglob(".*") if path.name != local.LOCK] == []
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -164,92 +72,155 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths if p.is_file() and not p.is_symlink()}
 
 
-@pytest.mark.parametrize("power", [False, True], ids=["killed", "power failure"])
-def test_create_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], power: bool) -> None:
-    options["shard_size"] = size_of_half(source)
-    archive.create(source, tmp_path / "whole", **options)
-    whole = tree(tmp_path / "whole")
-    assert len(whole) == 4  # two shards, the descriptions of the pictures in one, SHA256SUMS
+def at_every_step(
+    way: str, before: Path | None, place: Path, work: Callable[[Path], object], check: Callable[[Path], object]
+) -> int:
+    """Does the work on a copy of a folder, stopped at every step in turn, and checks what is left. Returns the number
+    of steps."""
     step = 0
     stopped = True
     while stopped:
         step += 1
-        arc = tmp_path / f"arc{step}"
-        stopped = stopped_at(step, arc, power, lambda arc=arc: archive.create(source, arc, **options))
+        disk = place / f"disk{step}"
+        disk.mkdir(parents=True)
+        folder = disk / "new" / "folder" if before is None else Path(shutil.copytree(before, disk / "folder"))
+        stopped = stopped_at(step, disk, way, lambda folder=folder: work(folder))
+        try:
+            check(folder)
+        except BaseException as error:
+            error.add_note(f"stopped at step {step}") if hasattr(error, "add_note") else None
+            raise
+        shutil.rmtree(disk)
+    return step - 1
+
+
+@ways
+def test_create_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], way: str) -> None:
+    options["shard_size"] = size_of_half(source)
+    archive.create(source, tmp_path / "whole", **options)
+    whole = tree(tmp_path / "whole")
+    assert len(whole) == 4  # two shards, the descriptions of the pictures in one, SHA256SUMS
+
+    def check(arc: Path) -> None:
         left = tree(arc)
-        assert all(whole[name] == data for name, data in left.items() if name.endswith(".zip")), step
+        assert all(whole[name] == data for name, data in left.items() if name.endswith(".zip"))
         if any(name.endswith(".zip") for name in left):
-            assert archive.verify(arc).problems == [], step
+            assert archive.verify(arc).problems == []
         archive.create(source, arc, **options)
-        assert tree(arc) == whole, step
-        assert not [name for name in os.listdir(arc) if name.startswith(".") and name != local.LOCK]
-        shutil.rmtree(arc)
-    assert step > 40  # it did stop in many places
+        assert tree(arc) == whole
+        assert_tidy(arc)
+
+    steps = at_every_step(way, None, tmp_path, lambda arc: archive.create(source, arc, **options), check)
+    assert steps > (20 if way == TORN else 80)  # it did stop in many places
 
 
-@pytest.mark.parametrize("power", [False, True], ids=["killed", "power failure"])
-def test_append_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], power: bool) -> None:
+@ways
+def test_append_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], way: str) -> None:
     archive.create(source, tmp_path / "before", **options)
     (source / "new.txt").write_text("new")
     (source / "t9.txt").write_text("text 1\n" * 50)  # a duplicate
     shutil.copytree(tmp_path / "before", tmp_path / "whole")
     archive.append(source, tmp_path / "whole", **options)
     whole = tree(tmp_path / "whole")
-    step = 0
-    stopped = True
-    while stopped:
-        step += 1
-        arc = Path(shutil.copytree(tmp_path / "before", tmp_path / f"arc{step}"))
-        stopped = stopped_at(step, arc, power, lambda arc=arc: archive.append(source, arc, **options))
-        assert archive.verify(arc).problems == [], step
+
+    def check(arc: Path) -> None:
+        assert archive.verify(arc).problems == []
         archive.append(source, arc, **options)
-        assert tree(arc) == whole, step
-        shutil.rmtree(arc)
-    assert step > 15
+        assert tree(arc) == whole
+        assert_tidy(arc)
+
+    steps = at_every_step(way, tmp_path / "before", tmp_path, lambda arc: archive.append(source, arc, **options), check)
+    assert steps > (10 if way == TORN else 40)
 
 
-def test_extract_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+@ways
+def test_extract_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], way: str) -> None:
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "er" / "t7.txt").write_text("deep")
     archive.create(source, tmp_path / "arc", **options)
     opened = archive.Archive(tmp_path / "arc", "cpu", options["model"])
     assert opened.codec
     archive.extract(opened, tmp_path / "whole")
     whole = tree(tmp_path / "whole")
-    step = 0
-    stopped = True
-    while stopped:
-        step += 1
-        out = tmp_path / f"out{step}"
-        stopped = stopped_at(step, out, False, lambda out=out: archive.extract(opened, out, workers=1))
+
+    def check(out: Path) -> None:
         left = tree(out)
         assert left.items() <= whole.items()
         report = archive.extract(opened, out)  # without force: what is finished is recognised
-        assert report.problems == [], step
+        assert report.problems == []
         assert report.counts["present"] >= len(left)
         assert tree(out) == whole
-        assert not [p.name for p in out.rglob("*") if p.name.endswith(local.WRITING)]
-        shutil.rmtree(out)
-    assert step > 20
+        assert_tidy(out)
+
+    steps = at_every_step(way, None, tmp_path, lambda out: archive.extract(opened, out, workers=1), check)
+    assert steps > (4 if way == TORN else 50)
 
 
-@pytest.mark.parametrize("power", [False, True], ids=["killed", "power failure"])
-def test_repair_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], power: bool) -> None:
+def test_what_was_extracted_is_on_the_disk(source: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    """A power failure after the end loses nothing, whatever new folders it is in."""
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "er" / "t7.txt").write_text("deep")
+    archive.create(source, tmp_path / "arc", **options)
+    opened = archive.Archive(tmp_path / "arc", "cpu", options["model"])
+    assert opened.codec
+    archive.extract(opened, tmp_path / "whole")
+    (tmp_path / "disk").mkdir()
+    out = tmp_path / "disk" / "new" / "out"
+
+    def work() -> None:
+        archive.extract(opened, out, workers=1)
+        os.mkdir(tmp_path / "disk" / "after")
+
+    step = 1
+    while stopped_at(step, tmp_path / "disk", POWER, work):
+        last = tree(out)
+        shutil.rmtree(tmp_path / "disk")
+        (tmp_path / "disk").mkdir()
+        step += 1
+    assert last == tree(tmp_path / "whole")
+
+
+@ways
+def test_repair_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], way: str) -> None:
     before = tmp_path / "before"
     archive.create(source, before, **options)
     names = set(archive.Archive(before))
     data = (before / "00000.zip").read_bytes()
     (before / "00000.zip").write_bytes(data[:-500])
-    step = 0
-    stopped = True
-    while stopped:
-        step += 1
-        arc = Path(shutil.copytree(before, tmp_path / f"arc{step}"))
-        stopped = stopped_at(step, arc, power, lambda arc=arc: archive.repair(arc))
+
+    def check(arc: Path) -> None:
         archive.repair(arc)
         assert (arc / "00000.zip").read_bytes() == data
+        assert (arc / "00000.zip.damaged").read_bytes() == data[:-500]
         assert set(archive.Archive(arc)) == names
         assert archive.verify(arc).problems == []
-        shutil.rmtree(arc)
-    assert step > 10
+        assert_tidy(arc)
+
+    steps = at_every_step(way, before, tmp_path, archive.repair, check)
+    assert steps > (10 if way == TORN else 35)
+
+
+@ways
+def test_redo_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[str, Any], way: str) -> None:
+    """Shards that are written anew, and listed after that."""
+    with Image.open(source / "p.png") as image:
+        image.rotate(90).save(source / "q.png")
+    before = tmp_path / "before"
+    archive.create(source, before, shard_size=(source / "p.png").stat().st_size, **{**options, "min_saving": 0.999})
+    whole_folder = Path(shutil.copytree(before, tmp_path / "whole"))
+    assert archive.redo(whole_folder, **options).counts["picture"] == 2
+    whole = tree(whole_folder)
+    assert sum(data != whole[name] for name, data in tree(before).items()) == 3  # two shards, SHA256SUMS
+
+    def check(arc: Path) -> None:
+        assert archive.verify(arc).problems == []
+        archive.redo(arc, **options)
+        assert tree(arc) == whole
+        assert archive.verify(arc).notes == []
+        assert_tidy(arc)
+
+    steps = at_every_step(way, before, tmp_path, lambda arc: archive.redo(arc, **options), check)
+    assert steps > (10 if way == TORN else 50)
 
 
 def test_an_interruption_loses_at_most_the_pictures_in_work(
@@ -296,7 +267,8 @@ def test_a_journal_of_other_sources_or_settings_is_not_believed(
     for change in ("other settings", "other source", "damage"):
         arc = tmp_path / change
         first = {**options, "quality": 20} if change == "other settings" else options
-        assert stopped_at(steps, arc, False, lambda arc=arc, first=first: archive.create(source, arc, **first))
+        arc.mkdir()
+        assert stopped_at(steps, arc, KILLED, lambda arc=arc, first=first: archive.create(source, arc, **first))
         (part,) = arc.glob(".*.part")
         if change == "damage":
             data = bytearray(part.read_bytes())

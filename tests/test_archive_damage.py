@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -24,6 +25,7 @@ from PIL import Image
 from aecodec import archive
 from aecodec.archive import jpegs, manifest, shards, ziplayout
 from aecodec.archive.extracting import local_name
+from aecodec.archive.local import LocalFolder
 from aecodec.archive.manifest import MANIFEST, PREFACE, Record
 from aecodec.archive.shards import ShardWriter, open_shard
 from aecodec.codec import Codec
@@ -516,3 +518,123 @@ def test_archives_of_the_second_format_still_open(tmp_path: Path) -> None:
         assert (tmp_path / "out" / "copy of notes.txt").read_text() == "sunny\n"
         digest = hashlib.sha256((tmp_path / "out" / "photo.jpg").read_bytes()).hexdigest()
         assert digest == opened["photo.jpg"].record.sha256
+
+
+class FailingDisk(io.FileIO):
+    """A file of which some blocks cannot be read."""
+
+    bad: range
+
+    def readinto(self, buffer: Any) -> int:
+        place, view = self.tell(), memoryview(buffer)
+        if place in self.bad:
+            raise OSError(errno.EIO, "Input/output error")
+        if place < self.bad.start:  # up to there, as systems do
+            view = view[: self.bad.start - place]
+        return super().readinto(view) or 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        buffer = bytearray(os.fstat(self.fileno()).st_size - self.tell() if size is None or size < 0 else size)
+        return bytes(buffer[: self.readinto(buffer)])
+
+
+def test_blocks_that_the_disk_does_not_give_cost_the_files_in_them(
+    source: Path, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").mkdir()
+    for number in range(8):
+        (tmp_path / "s" / f"{number}.bin").write_bytes(random.Random(number).randbytes(20_000))
+    archive.create(tmp_path / "s", tmp_path / "arc", device="cpu")
+    shard = tmp_path / "arc" / "00000.zip"
+    size = shard.stat().st_size
+    before = {name: item.read() for name, item in archive.Archive(tmp_path / "arc").items()}
+    opens = LocalFolder.open
+
+    def opened(folder: LocalFolder, name: str) -> Any:
+        if name != shard.name or not disk_fails:
+            return opens(folder, name)
+        file = FailingDisk(folder.root / name)
+        file.bad = bad
+        return io.BufferedReader(file)
+
+    monkeypatch.setattr(LocalFolder, "open", opened)
+    disk_fails = True
+    for place in (50_000, size - 100):  # in a file; in the manifest and the end
+        bad = range(place // 4096 * 4096, place // 4096 * 4096 + 4096)
+        problems = dict(archive.verify(tmp_path / "arc").problems)
+        assert "00000.zip" in problems
+        found = archive.extract(tmp_path / "arc", tmp_path / f"out{place}", salvage=True, device="cpu")
+        assert len(found.problems) <= 1
+        assert len(files_of(tmp_path / f"out{place}")) >= 7
+        archive.repair(tmp_path / "arc")
+        disk_fails = False  # what was written anew lies elsewhere
+        mended = {name: item.read() for name, item in archive.Archive(tmp_path / "arc").items()}
+        assert mended.items() <= before.items()
+        assert len(mended) >= 7
+        assert archive.verify(tmp_path / "arc").problems == []
+        disk_fails = True
+        (tmp_path / "arc" / "00000.zip.damaged").replace(shard)
+
+
+def test_a_shard_that_cannot_be_read_does_not_close_the_others(arc: Path, whole: Path, source: Path) -> None:
+    lost = names_in(arc / "00001.zip")
+    (arc / "00001.zip").unlink()
+    (arc / "00001.zip").mkdir()
+    with pytest.warns(ArchiveWarning, match=r"00001\.zip: cannot be read \(Is a directory\); the other shards stay"):
+        assert set(archive.Archive(arc)) >= set(names_in(whole / "00000.zip")) - lost
+    assert dict(archive.verify(arc).problems)["00001.zip"] == "cannot be read (Is a directory)"
+    assert dict(archive.repair(arc).problems) == {"00001.zip": "cannot be read (Is a directory)"}
+    with pytest.raises(AecodecError, match=r"00001\.zip cannot be read"):
+        archive.append(source, arc, device="cpu")
+
+
+def test_a_damaged_index_is_not_written_over(arc: Path, whole: Path, source: Path) -> None:
+    """It may be all that knows of the last shard."""
+    last = max(path.name for path in arc.glob("*.zip"))
+    (arc / last).unlink()
+    lines = (whole / "SHA256SUMS").read_text().splitlines()
+    (arc / "SHA256SUMS").write_text("\n".join(["z" + lines[0][1:], *lines[1:]]) + "\n")
+    problems = dict(archive.verify(arc).problems)
+    assert {last, "SHA256SUMS"} <= problems.keys()
+    with pytest.raises(AecodecError, match="SHA256SUMS: damaged in line 1; aecodec archive repair"):
+        archive.append(source, arc, device="cpu")
+    assert dict(archive.repair(arc).problems).keys() == {last}
+    assert (arc / "SHA256SUMS").read_text().splitlines() == lines
+    assert last in dict(archive.verify(arc).problems)
+
+
+def test_an_index_whose_name_of_a_shard_is_damaged_is_mended(arc: Path, whole: Path) -> None:
+    listed = (whole / "SHA256SUMS").read_text()
+    (arc / "SHA256SUMS").write_text(listed.replace("00001.zip", "00009.zip"))
+    assert archive.verify(arc).problems
+    assert archive.repair(arc).problems == []
+    assert (arc / "SHA256SUMS").read_text() == listed
+    assert archive.verify(arc).problems == []
+
+
+def test_an_index_that_is_left_alone_is_not_forgotten(arc: Path, source: Path, small_weights: Path) -> None:
+    for path in arc.glob("*.zip"):
+        path.unlink()
+    options: dict[str, Any] = {"model": small_weights, "device": "cpu", "min_psnr": None, "min_saving": 0.0}
+    (source.parent / "few").mkdir()
+    shutil.copy(source / "note1.txt", source.parent / "few")
+    archive.create(source.parent / "few", arc, **options)
+    assert {"00001.zip", "00002.zip"} <= dict(archive.verify(arc).problems).keys()
+
+
+def test_redo_does_not_seal_damage(tmp_path: Path, small_weights: Path) -> None:
+    """What a shard that is written anew holds beside was right before, or nothing is written."""
+    (tmp_path / "s").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((64, 64)).save(tmp_path / "s" / "a.png")
+    (tmp_path / "s" / "b.txt").write_text("text" * 100)
+    options: dict[str, Any] = {"model": small_weights, "device": "cpu", "min_psnr": None, "effort": 0}
+    archive.create(tmp_path / "s", tmp_path / "arc", min_saving=0.9999, **options)
+    shard = tmp_path / "arc" / "00000.zip"
+    place = archive.Archive(tmp_path / "arc")["b.txt"].offset
+    damaged = flipped(shard.read_bytes(), 8 * place)
+    shard.write_bytes(damaged)
+    with pytest.raises(AecodecError, match=r"00000\.zip: damaged, the checksum of b\.txt .*repair first"):
+        archive.redo(tmp_path / "arc", min_saving=0, **options)
+    assert shard.read_bytes() == damaged
+    assert "b.txt" in dict(archive.verify(tmp_path / "arc").problems)

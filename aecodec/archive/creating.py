@@ -15,7 +15,6 @@ from aecodec.archive.flow import DEFAULT_WORKERS, Progress, Report
 from aecodec.archive.manifest import DUPLICATE, STORED, Record
 from aecodec.archive.planning import SHARD_BYTES, Naming, alone, parts, plan
 from aecodec.archive.reader import Archive
-from aecodec.archive.shards import sha256_of
 from aecodec.archive.sources import JPEGS, OTHERS, Planned
 from aecodec.archive.storage import Folder
 from aecodec.archive.writer import Settings, Shard, codec_of, make_shard
@@ -103,7 +102,8 @@ def create(
             progress(report)
 
     with nullcontext() if dry_run else folder.lock(single):
-        existing = Archive(destination) if (folder.exists(single) if single else folder.zips()) else None
+        there = folder.exists(single) if single else folder.zips() or folder.exists(index.INDEX)
+        existing = Archive(destination) if there else None
         if existing is not None:
             _check_continues(existing, None if not same_settings else settings, destination)
         runs = plan(source_folder, entries, existing, naming, exclude, others, settings.workers, report)
@@ -129,9 +129,8 @@ def create(
             targets = {planned.same_as for planned in part if planned.same_as}
             known = {name: held[name] for name in sorted(targets & held.keys())}
             jobs.append(Shard(str(source_folder), str(folder), next(names), part, known))
+        finished = _finisher(folder, existing, report) if single is None else lambda name, digest: None
         folder.discard_drafts(frozenset(job.name for job in jobs))
-        listed = _Listed(folder, existing, report) if single is None else None
-        finished = listed.add if listed is not None else lambda name, digest: None
         if engine == "ray":
             make_shards(jobs, settings, address, report, advanced, finished)
         else:
@@ -187,6 +186,8 @@ def _check_continues(existing: Archive, settings: Settings | None, destination: 
             f"{destination}: {names} cannot be read; aecodec archive repair rescues what is whole in it, "
             "after that the same command archives again what is lost"
         )
+    if existing.damaged_index:
+        raise AecodecError(f"{destination}: {index.INDEX}: {existing.damaged_index}")
     if settings is None:
         return
     now = settings.recorded(codec_of(settings.device, settings.model))
@@ -207,25 +208,16 @@ def _names(existing: Archive | None, again: bool) -> Iterator[str]:
     return (name for number in itertools.count() if (name := f"{number:05}.zip") not in taken)
 
 
-class _Listed:
-    """Keeps the index of an archive up to date, from shards that it does not list yet to each new one."""
+def _finisher(folder: Folder, existing: Archive | None, report: Report) -> Callable[[str, str], None]:
+    """What lists each new shard."""
+    listed = index.Listed(folder, *([], None) if existing is None else (existing.shards, existing.index))
 
-    def __init__(self, folder: Folder, existing: Archive | None, report: Report):
-        self._folder, self._report = folder, report
-        self._digests = dict(existing.index or {}) if existing is not None else {}
-        new = [] if existing is None else [name for name in existing.shards if name not in self._digests]
-        for name in new:  # of a run that was killed, or of the first format
-            with folder.open(name) as file:
-                self._digests[name] = sha256_of(file).hexdigest()
-        if new:
-            index.write_index(folder, self._digests)
+    def finished(name: str, digest: str) -> None:
+        if listed.digests.get(name, digest) != digest:
+            report.notes.append(f"{name} was missing and has become another; what only it held is lost")
+        listed.put(name, digest)
 
-    def add(self, name: str, digest: str) -> None:
-        before = self._digests.get(name, digest)
-        if before != digest:
-            self._report.notes.append(f"{name} was missing and has become another; what only it held is lost")
-        self._digests[name] = digest
-        index.write_index(self._folder, self._digests)
+    return finished
 
 
 def _make_here(

@@ -69,6 +69,7 @@ def extract(
     items = sorted((opened[name] for name in names), key=lambda item: item.record.kind == LINK)
     targets: dict[str, str] = {}  # of each name
     owners: dict[str, str] = {}
+    written: set[str] = set()
     for item in items:
         compressed = item.record.kind == PICTURE and Path(item.name).suffix.lower() != suffix
         targets[item.name] = local_name(item.name + suffix if compressed else item.name)
@@ -108,17 +109,25 @@ def extract(
             return one, 0
         target, record = targets[one.item.name], one.item.record
         try:
+            size = 0
             if record.kind == FOLDER:
                 folder.make_folder(target)
-                return one, 0
-            if record.kind == LINK:
+            elif record.kind == LINK:
                 _make_link(folder, target, b"".join(one.item.chunks()).decode(), force)
-                return one, 0
-            return one, folder.write(target, write, record.mtime_ns, record.mode & 0o777, force)
+            else:
+                size = folder.write(target, write, record.mtime_ns, record.mode & 0o777, force)
+            written.add(target)
+            return one, size
         except (AecodecError, OSError, UnicodeDecodeError) as error:
             return replace(one, error=reason_of(error)), 0
 
-    return walk(opened, items, fetch, save, suffix != ".aec", workers, progress)
+    report = walk(opened, items, fetch, save, suffix != ".aec", workers, progress)
+    try:
+        if written:
+            folder.sync(written)
+    except OSError as error:
+        report.problems.append((str(folder), reason_of(error)))
+    return report
 
 
 def local_name(name: str, windows: bool = os.name == "nt") -> str:

@@ -3,41 +3,77 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from aecodec.archive.shards import sha256_of
 from aecodec.archive.storage import Folder
 from aecodec.errors import FormatError
 
 INDEX = "SHA256SUMS"
-_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0]{1,255}\.zip)")
+_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0\ufffd]{1,255}\.zip)")
 MAX_BYTES = 2**27
 
 
 def read_index(folder: Folder) -> dict[str, str] | None:
     """SHA-256 of each shard by its name; None if there is no index. Raises FormatError if it is damaged."""
+    found, problem = read_lines(folder)
+    if problem:
+        raise FormatError(f"{INDEX}: {problem}")
+    return found
+
+
+def read_lines(folder: Folder) -> tuple[dict[str, str] | None, str]:
+    """(SHA-256 of each shard by its name, None if there is no index; what is wrong with it), by the lines that can be
+    read."""
     if not folder.exists(INDEX):
-        return None
-    with folder.open(INDEX) as file:
-        data = file.read(MAX_BYTES)
+        return None, ""
     try:
-        lines = data.decode().split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{INDEX}: damaged ({error})") from error
+        with folder.open(INDEX) as file:
+            lines = file.read(MAX_BYTES).decode(errors="replace").split("\n")
+    except OSError as error:
+        return {}, f"cannot be read ({error.strerror or error})"
     found: dict[str, str] = {}
+    problem = "truncated" if lines[-1] else ""
     for number, line in enumerate(lines[:-1], 1):
         match = _LINE.fullmatch(line)
         if match is None or match[2] in found:
-            raise FormatError(f"{INDEX}: damaged in line {number}")
-        found[match[2]] = match[1]
-    if lines[-1]:
-        raise FormatError(f"{INDEX}: truncated")
-    return found
+            problem = problem or f"damaged in line {number}"
+        else:
+            found[match[2]] = match[1]
+    return found, problem
 
 
 def write_index(folder: Folder, digests: Mapping[str, str]) -> None:
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     folder.write(INDEX, lambda file: file.write(text.encode()))
     folder.sync()
+
+
+class Listed:
+    """Keeps an index up to date: first with what runs that were stopped have written and not listed.
+
+    shards: that are there. Attributes: digests, SHA-256 of each shard by its name, of missing ones too.
+    """
+
+    def __init__(self, folder: Folder, shards: Sequence[str], listed: Mapping[str, str] | None):
+        self._folder = folder
+        self.digests = dict(listed or {})
+        stopped = folder.stopped(shards)
+        for name in shards:
+            if name not in self.digests or name in stopped:
+                with folder.open(name) as file:
+                    digest = sha256_of(file).hexdigest()
+                if digest == stopped.get(name) or name not in self.digests:
+                    self.digests[name] = digest
+        if self.digests != (listed or {}):
+            write_index(folder, self.digests)
+        for name in stopped:
+            folder.discard(name)
+        folder.tidy(INDEX)
+
+    def put(self, name: str, digest: str) -> None:
+        self.digests[name] = digest
+        write_index(self._folder, self.digests)
 
 
 def gaps(names: Iterable[str]) -> list[str]:

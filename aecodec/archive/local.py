@@ -7,9 +7,9 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from aecodec.archive.entry import Entry
@@ -17,6 +17,7 @@ from aecodec.errors import AecodecError
 
 LOCK = ".aecodec-lock"
 PART, JOURNAL = ".part", ".journal"  # suffixes of what is on its way to become a shard
+REWRITTEN = b"rewritten "  # begins the only line of the journal of a shard that takes the place of another
 WRITING = ".aecodec-part"  # suffix of a file that is being extracted
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without them
 CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -100,7 +101,7 @@ class LocalFolder:
 
         lock = FileLock(self.root / (LOCK if name is None else f".{_short(name)}.lock"), timeout=0)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folders(self.root)
             lock.acquire()
         except Timeout:
             raise AecodecError(f"{what}: another run is writing to this archive; wait until it has ended") from None
@@ -113,15 +114,31 @@ class LocalFolder:
 
     def draft(self, name: str) -> Draft:
         """A shard that is to be made, perhaps begun by an earlier process."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folders(self.root)
         return Draft(self.root, name)
 
     def discard_drafts(self, but: frozenset[str]) -> None:
         """Removes what runs that were killed have begun of other files than these."""
         kept = {f".{_short(name)}{suffix}" for name in but for suffix in (PART, JOURNAL)}
         for path in self.root.glob(".*.zip*"):
-            if path.name.endswith((PART, JOURNAL, ".tmp")) and path.name not in kept:
+            if path.name.endswith((PART, JOURNAL, WRITING, ".tmp")) and path.name not in kept:
                 path.unlink(missing_ok=True)
+
+    def stopped(self, names: Iterable[str]) -> dict[str, str]:
+        """Shards that are there, and of which a run that was stopped has left a draft: the SHA-256 of what it had made
+        of them, if it came so far that they may be that by now, else ""."""
+        found = {}
+        for name in names:
+            paths = _draft_paths(self.root, name)
+            if any(map(os.path.lexists, paths)):
+                line = paths[1].read_bytes() if paths[1].exists() else b""
+                found[name] = line[len(REWRITTEN) : -1].decode(errors="replace") if line.startswith(REWRITTEN) else ""
+        return found
+
+    def discard(self, name: str) -> None:
+        """Removes the draft of a shard."""
+        for path in _draft_paths(self.root, name):
+            path.unlink(missing_ok=True)
 
     def keep_aside(self, name: str, suffix: str) -> str:
         """Gives a file a second name, with a suffix, under which it stays when it is replaced. Returns that."""
@@ -187,9 +204,11 @@ class LocalFolder:
             raise
         return size
 
-    def sync(self) -> None:
-        """Waits until the names that were written are on the disk."""
-        sync_folder(self.root)
+    def sync(self, names: Iterable[str] = ()) -> None:
+        """Waits until the names of files, and of the folders that they are in, are on the disk."""
+        folders = {parent for name in names for parent in PurePosixPath(name).parents} | {PurePosixPath()}
+        for folder in sorted(folders):
+            sync_folder(self.root / folder)
 
     def make_folder(self, name: str) -> None:
         with self._parent(name.rstrip("/") + "/.", make=True):
@@ -210,7 +229,7 @@ class LocalFolder:
     def _parent(self, name: str, make: bool) -> Iterator[tuple[int | None, str]]:
         """(descriptor, name in it) of the folder of a file, reached without following links below the root."""
         *parts, base = name.split("/")
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folders(self.root)
         if not BY_DESCRIPTOR:
             path = self.root
             for part in parts:
@@ -250,7 +269,7 @@ class Draft:
 
     def __init__(self, root: Path, name: str):
         self._root, self._name = root, name
-        self._part, self._journal = (root / f".{_short(name)}{suffix}" for suffix in (PART, JOURNAL))
+        self._part, self._journal = _draft_paths(root, name)
         self.file = open_raw(self._part)
         self._lines = open_raw(self._journal)
 
@@ -284,16 +303,33 @@ class Draft:
             data = data[self._lines.write(data) :]
         os.fsync(self._lines.fileno())
 
-    def publish(self, replace: bool = False) -> None:
-        """Gives the shard its name. Raises AecodecError if there is a file of this name already, unless `replace`."""
+    def publish(self) -> None:
+        """Gives the shard its name. Raises AecodecError if there is a file of this name already."""
+        self._give_name(replace=False)
+        self.discard()
+
+    def replace(self, digest: str, then: Callable[[], object]) -> None:
+        """Puts the shard, which has this SHA-256, in the place of the one of its name, and then does what is to be done
+        about that; until it is done, `LocalFolder.stopped` tells of it."""
+        self.begin([REWRITTEN + digest.encode()])
+        sync_folder(self._root)
+        self._give_name(replace=True)
+        then()
+        self.discard()
+
+    def _give_name(self, replace: bool) -> None:
         os.fsync(self.file.fileno())
         publish(str(self._part), str(self._root / self._name), None, replace)
         sync_folder(self._root)
-        self.discard()
 
     def discard(self) -> None:
         for path in (self._journal, self._part):
             path.unlink(missing_ok=True)
+
+
+def _draft_paths(root: Path, name: str) -> tuple[Path, Path]:
+    """Of a draft, and of its journal."""
+    return root / f".{_short(name)}{PART}", root / f".{_short(name)}{JOURNAL}"
 
 
 def open_raw(path: Path) -> BinaryIO:
@@ -320,6 +356,14 @@ def publish(temporary: str, name: str, folder: int | None, replace: bool) -> Non
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     else:
         os.unlink(temporary, dir_fd=folder)
+
+
+def make_folders(path: Path) -> None:
+    """Makes a folder, and those above it, if they are not there; then their names are on the disk."""
+    if not path.is_dir():
+        make_folders(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

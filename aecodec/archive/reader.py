@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aecodec import container
 from aecodec.archive import index, shards, storage
+from aecodec.archive.flow import reason_of
 from aecodec.archive.manifest import DUPLICATE, FIRST_VERSION, FOLDER, JPEG, PICTURE, STORED, Record
 from aecodec.archive.shards import CHUNK
 from aecodec.errors import AecodecError, ArchiveWarning, FormatError
@@ -131,12 +132,14 @@ class Archive(Mapping[str, Item]):
         if single is None:
             self._read_index()
         if (not self.shards and not self.absent) or (single is not None and not self.folder.exists(single)):
-            raise AecodecError(f"{path}: no archive here")
+            raise AecodecError(f"{path}: no archive here" + (self.damaged_index and f", but {index.INDEX}, damaged"))
         for shard in self.shards:
             try:
                 self._add(shard, salvage)
             except FormatError as error:
                 self.damaged.append((shard, str(error).removeprefix(f"{shard}: ")))
+            except OSError as error:
+                self.damaged.append((shard, f"cannot be read ({reason_of(error)})"))
         if self.damaged and not self.settings:
             raise FormatError(f"{self.damaged[0][0]}: {self.damaged[0][1]}")
         if self.index is None and not self.damaged_index and single is None and self.first_format != {*self.shards}:
@@ -144,7 +147,7 @@ class Archive(Mapping[str, Item]):
         self._resolve()
         for shard, reason in self.damaged:
             warnings.warn(
-                f"{shard}: {reason}; the other shards stay open, aecodec archive repair rescues what is whole in it",
+                f"{shard}: {reason}; the other shards stay open, aecodec archive repair rescues what of it can be read",
                 ArchiveWarning,
                 stacklevel=2,
             )
@@ -152,25 +155,25 @@ class Archive(Mapping[str, Item]):
             warnings.warn(f"missing: {', '.join(self.absent)}", ArchiveWarning, stacklevel=2)
 
     def _read_index(self) -> None:
-        listed: dict[str, str] = {}
-        try:
-            self.index = index.read_index(self.folder)
-            listed = self.index or {}
-        except FormatError as error:
-            self.damaged_index = f"{error}; aecodec archive repair writes it anew".removeprefix(f"{index.INDEX}: ")
+        listed, problem = index.read_lines(self.folder)
+        if problem:
+            self.damaged_index = f"{problem}; aecodec archive repair writes it anew"
+        else:
+            self.index = listed
+        listed = listed or {}
         self.absent = sorted({*listed, *index.gaps([*self.shards, *listed])} - {*self.shards})
 
     def _add(self, shard: str, salvage: bool) -> None:
         with self.folder.open(shard) as file:
             try:
                 contents = shards.open_shard(file)
-            except FormatError as error:
+            except (FormatError, OSError) as error:
                 if not salvage:
                     raise
                 from aecodec.archive.salvaging import recover
 
                 recovered = recover(file)
-                self.damaged.append((shard, str(error)))
+                self.damaged.append((shard, reason_of(error)))
                 contents = recovered.contents
                 self.lost.update(recovered.lost)
         if contents.version == FIRST_VERSION:

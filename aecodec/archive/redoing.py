@@ -23,7 +23,7 @@ from aecodec.archive.shards import ShardWriter, open_shard, read_at
 from aecodec.archive.sources import Planned, Source, decode, decoded_bytes, read
 from aecodec.archive.storage import Entry
 from aecodec.archive.writer import Settings, codec_of, encode, finished, free_member
-from aecodec.errors import AecodecError
+from aecodec.errors import AecodecError, FormatError
 from aecodec.options import DEFAULT_EFFORT, EncodeOptions
 
 
@@ -63,7 +63,9 @@ def redo(
         kept = [item for item in opened.values() if item.record.kind in (ORIGINAL, OTHER) and not item.record.same_as]
         report.files_total = len(kept)
         report.bytes_total = sum(item.record.bytes for item in kept)
-        digests = dict(opened.index or {})
+        listed = index.Listed(folder, opened.shards, opened.index) if single is None else None
+        if single is not None:
+            folder.discard(single)
         for shard in opened.shards:
             records = [item.record for item in kept if item.shard == shard]
             before = {record.name: record for record in records}
@@ -80,9 +82,7 @@ def redo(
                 if progress is not None:
                     progress(report)
             if better:
-                digests[shard] = _rewrite(opened, shard, better)
-                if single is None:
-                    index.write_index(folder, digests)
+                _rewrite(opened, shard, better, listed)
     return report
 
 
@@ -115,8 +115,10 @@ def _tried(opened: Archive, records: Sequence[Record], settings: Settings, repor
     return result
 
 
-def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes | None]]) -> str:
-    """Writes a shard anew with some of its files in another form. Returns its SHA-256."""
+def _rewrite(
+    opened: Archive, shard: str, better: dict[str, tuple[Record, bytes | None]], listed: index.Listed | None
+) -> None:
+    """Writes a shard anew with some of its files in another form. Raises AecodecError if another one is damaged."""
     with ExitStack() as stack:
         old = stack.enter_context(opened.folder.open(shard))
         contents = open_shard(old)
@@ -140,9 +142,12 @@ def _rewrite(opened: Archive, shard: str, better: dict[str, tuple[Record, bytes 
                 target = posixpath.relpath(members[record.same_as], posixpath.dirname(record.member) or ".")
                 record = writer.add(record, target.encode())
             elif record.kind in STORED:
-                record = writer.stream(changed, record.stored, read_at(old, record.offset, record.stored))
+                try:
+                    record = writer.stream(changed, record.stored, read_at(old, record.offset, record.stored))
+                except FormatError as error:
+                    draft.discard()
+                    raise AecodecError(f"{shard}: {error}; aecodec archive repair first") from error
             members[record.name] = record.member
             written.append(record)
         digest = writer.finish(written)
-        draft.publish(replace=True)
-    return digest
+        draft.replace(digest, lambda: listed.put(shard, digest) if listed is not None else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +89,13 @@ class RemoteFolder:
                 if path.endswith(".zip" + TEMPORARY):
                     self._fs.rm_file(path)
 
+    def stopped(self, names: Iterable[str]) -> dict[str, str]:
+        """Drafts do not survive their process."""
+        return {}
+
+    def discard(self, name: str) -> None:
+        """Nothing is left of a draft."""
+
     def keep_aside(self, name: str, suffix: str) -> str:
         """Copies a file, so that it stays when it is replaced. Returns the name of the copy."""
         second, number = f"{name}{suffix}", 0
@@ -129,7 +136,7 @@ class RemoteFolder:
             raise AecodecError(f"{self}/{name} is there by now; another run has written it")
         self._fs.mv(path + TEMPORARY, path)
 
-    def sync(self) -> None:
+    def sync(self, names: Iterable[str] = ()) -> None:
         """What was uploaded is there."""
 
     def make_folder(self, name: str) -> None:
@@ -151,7 +158,7 @@ class RemoteDraft(Draft):
         super().__exit__(*_)
         self._temporary.cleanup()
 
-    def publish(self, replace: bool = False) -> None:
+    def _give_name(self, replace: bool) -> None:
         self._folder.upload(self.file, self._name, replace)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 
 from aecodec import container
 from aecodec.archive import index, manifest, shards, storage, ziplayout
-from aecodec.archive.flow import Report
+from aecodec.archive.flow import Report, reason_of
 from aecodec.archive.manifest import FAILED, FOLDER, MANIFEST, OTHER, PICTURE, PREFACE, STORED, Record
 from aecodec.archive.shards import CHUNK, Contents, ShardWriter, check_seal, open_shard, read_at
 from aecodec.archive.storage import Folder
@@ -23,6 +24,7 @@ from aecodec.errors import AecodecError, FormatError
 
 DAMAGED = ".damaged"  # suffix of what a repaired shard was before
 LAST_HEADERS = 2**16
+BLOCK = 2**12  # bytes; what a disk that fails loses at a time
 
 
 @dataclass
@@ -82,7 +84,7 @@ def recover(file: BinaryIO) -> Recovered:
 
 def _manifests(file: BinaryIO, data: mmap.mmap | bytes) -> Iterator[tuple[int, dict[str, Any], list[Record]]]:
     """The manifest of a shard, by its end or by the last header of a member of that name; nothing if it is damaged."""
-    with suppress(FormatError):
+    with suppress(FormatError, OSError):
         contents = open_shard(file)
         records = contents.records
         if contents.version > manifest.FIRST_VERSION:
@@ -174,21 +176,56 @@ def _chunks(data: mmap.mmap | bytes, start: int, size: int) -> Iterator[bytes]:
 
 @contextmanager
 def _mapped(file: BinaryIO) -> Iterator[mmap.mmap | bytes]:
-    """The bytes of a file, which need not fit memory."""
-    if not file.seek(0, 2):
+    """The bytes of a file, which need not fit memory; zeros where the disk does not give them."""
+    size = file.seek(0, 2)
+    if not size:
         yield b""
         return
     with tempfile.TemporaryFile() as copy:
-        try:
-            number = file.fileno()
-        except (OSError, AttributeError):  # of a remote file system
-            file.seek(0)
-            while chunk := file.read(CHUNK):
-                copy.write(chunk)
+        number = _readable(file)
+        if number is None:
+            _copy(file, copy, 0, size)
             copy.flush()
             number = copy.fileno()
         with mmap.mmap(number, 0, access=mmap.ACCESS_READ) as data:
             yield data
+
+
+def _readable(file: BinaryIO) -> int | None:
+    """The descriptor of a local file, if every byte of it can be read; memory that cannot would end the process."""
+    try:
+        number = file.fileno()
+    except (OSError, AttributeError):
+        return None
+    try:
+        shards.sha256_of(file)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
+    return number
+
+
+def _copy(file: BinaryIO, copy: BinaryIO, begin: int, end: int, block: int = CHUNK) -> None:
+    """A part of a file, with zeros for the blocks that the disk does not give."""
+    file = getattr(file, "raw", file)  # a buffer would read more than is asked for
+    while begin < end:
+        count = min(block, end - begin)
+        file.seek(begin)
+        try:
+            data = file.read(count)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            if block > BLOCK:
+                _copy(file, copy, begin, begin + count, BLOCK)
+                begin += count
+                continue
+            data = bytes(count)
+        if not data:
+            return
+        copy.write(data)
+        begin += len(data)
 
 
 def repair(archive: str | Path) -> Report:
@@ -204,26 +241,39 @@ def repair(archive: str | Path) -> Report:
         names = folder.zips() if single is None else [single]
         if not names or not folder.exists(names[0]):
             raise AecodecError(f"{archive}: no archive here")
-        listed: dict[str, str] = {}
-        with suppress(FormatError):
-            listed = (index.read_index(folder) if single is None else None) or {}
+        listed, problem = index.read_lines(folder) if single is None else (None, "")
+        known = dict(listed or {})
         digests: dict[str, str] = {}
         for name in names:
-            with folder.open(name) as file:
-                digest = _digest_if_whole(file)
-                if digest is None:
-                    recovered = recover(file)
-            if digest is None:
-                digest = _rewrite(folder, name, recovered, report)
+            try:
+                with folder.open(name) as file:
+                    digest = _digest_if_whole(file)
+                    recovered = recover(file) if digest is None else None
+            except OSError as error:
+                report.problems.append((name, f"cannot be read ({reason_of(error)})"))
+                continue
+            if recovered is not None:
+
+                def lists(digest: str, name: str = name) -> None:
+                    changed, known[name] = known.get(name) != digest, digest
+                    if changed and single is None:
+                        index.write_index(folder, known)
+
+                digest = _rewrite(folder, name, recovered, report, lists)
             if digest is not None:
                 digests[name] = digest
-        absent = sorted({*listed, *index.gaps([*names, *listed])} - {*names})
+        # Without lines of shards that are there under another name: such a line was damaged in its name.
+        final = {name: digest for name, digest in known.items() if digest not in digests.values()} | digests
         report.problems += [
-            (name, "is missing; only the folder it was made from, or a copy, can bring it back") for name in absent
+            (name, "is missing; only the folder it was made from, or a copy, can bring it back")
+            for name in sorted({*final, *index.gaps([*names, *final])} - {*names})
         ]
-        if single is None and digests != listed:
-            index.write_index(folder, {**{name: listed[name] for name in absent if name in listed}, **digests})
+        if single is None and (final != listed or problem):
+            index.write_index(folder, final)
             report.notes.append(f"{index.INDEX} was written anew")
+        for name in folder.stopped(names):
+            folder.discard(name)
+        folder.tidy(index.INDEX)
     return report
 
 
@@ -232,7 +282,7 @@ def _digest_if_whole(file: BinaryIO) -> str | None:
     try:
         if open_shard(file).version > manifest.FIRST_VERSION:
             return check_seal(file)
-    except FormatError:
+    except (FormatError, OSError):
         return None
     return shards.sha256_of(file).hexdigest() if _is_whole_first(file) else None
 
@@ -244,8 +294,10 @@ def _is_whole_first(file: BinaryIO) -> bool:
     return not recovered.lost and expected == {r.name for r in recovered.contents.records if r.kind in STORED}
 
 
-def _rewrite(folder: Folder, name: str, recovered: Recovered, report: Report) -> str | None:
-    """Writes a shard anew. Returns its SHA-256; None if nothing of it is whole."""
+def _rewrite(
+    folder: Folder, name: str, recovered: Recovered, report: Report, lists: Callable[[str], None]
+) -> str | None:
+    """Writes a shard anew, and lists its SHA-256. Returns that; None if nothing of it is whole."""
     records = recovered.contents.records
     report.problems += [(lost, reason) for lost, reason in recovered.lost]
     stored = [record for record in records if record.kind in STORED]
@@ -255,18 +307,21 @@ def _rewrite(folder: Folder, name: str, recovered: Recovered, report: Report) ->
     if not stored:
         report.problems.append((name, "nothing in it is whole; it stays as it is"))
         return None
-    with folder.open(name) as old, folder.draft(name) as draft:
-        draft.begin([])
-        writer = ShardWriter(draft.file, recovered.contents.settings)
-        writer.begin()
-        written = [
-            writer.stream(record, record.stored, read_at(old, record.offset, record.stored))
-            if record.kind in STORED
-            else record
-            for record in records
-        ]
-        digest = writer.finish(written)
-        second = folder.keep_aside(name, DAMAGED)
-        draft.publish(replace=True)
+    try:
+        with folder.open(name) as old, folder.draft(name) as draft:
+            draft.begin([])
+            writer = ShardWriter(draft.file, recovered.contents.settings)
+            writer.begin()
+            written = [
+                writer.stream(record, record.stored, read_at(old, record.offset, record.stored))
+                if record.kind in STORED
+                else record
+                for record in records
+            ]
+            digest = writer.finish(written)
+            second = folder.keep_aside(name, DAMAGED)
+            draft.replace(digest, lambda: lists(digest))
+    except OSError as error:
+        raise AecodecError(f"{folder}/{name}: {reason_of(error)}; the same command continues") from error
     report.notes.append(f"{name} was written anew; what it was before is {second}")
     return digest

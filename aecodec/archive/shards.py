@@ -95,11 +95,11 @@ class ShardWriter:
         return record
 
     def stream(self, record: Record, size: int, chunks: Iterable[bytes]) -> Record:
-        """Writes a member piece by piece; if the pieces raise or have not this size in all, it never was.
+        """Writes a member piece by piece; if the pieces raise, or are not what the record says, it never was.
 
-        Raises what the pieces raise, FormatError about the size.
+        Raises what the pieces raise, FormatError about their size, or their hash if the record has one.
         """
-        start = self._at
+        start, told = self._at, record.digest
         record = self._placed(record, size, NO_DIGEST)
         digest, crc, written = hashlib.sha256(), 0, 0
         try:
@@ -113,6 +113,8 @@ class ShardWriter:
                 write(self.file, chunk)
             if written != size:
                 raise FormatError(f"has {written} bytes, not {size}")
+            if told and digest.hexdigest() != told:
+                raise FormatError(f"damaged, the checksum of {record.member} does not match")
         except BaseException:
             self.file.seek(start)
             self.file.truncate(start)

@@ -107,7 +107,7 @@ def _open(path: str | Path, device: str, model: str | Path | None) -> Archive:
 
 
 def _why(opened: Archive, name: str) -> str:
-    return f"{index.INDEX} lists it" if name in (opened.index or {}) else "there are shards with higher numbers"
+    return "there are shards with higher numbers" if name in index.gaps(opened.shards) else f"{index.INDEX} lists it"
 
 
 def _shard_problem(opened: Archive, shard: str) -> str:
@@ -119,6 +119,11 @@ def _shard_problem(opened: Archive, shard: str) -> str:
         except (FormatError, OSError) as error:
             return reason_of(error)
     listed = (opened.index or {}).get(shard, digest)
+    if listed != digest and opened.folder.stopped([shard]).get(shard) == digest:
+        opened.notes.append(
+            f"{shard} was written anew by a run that was stopped before it could say so in {index.INDEX}"
+        )
+        return ""
     if opened.index is not None and shard not in opened.index:
         opened.notes.append(f"{shard} is not in {index.INDEX} yet: the run that made it was interrupted")
     if listed != digest:

@@ -8,6 +8,7 @@ import os
 import signal
 from typing import Any
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 received = signal.SIGINT  # the signal that the last KeyboardInterrupt was made of
 _ours = False  # whether this process is the command's
 
@@ -19,7 +20,7 @@ def run() -> None:
     # Threads of OpenMP that wait for work would spin, and on a busy machine take five of six parts of the time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     keep_freed_memory()
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in SIGNALS[1:]:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # what is ignored stays so: nohup
             signal.signal(number, _interrupt)
@@ -28,6 +29,9 @@ def run() -> None:
     try:
         main(prog_name="aecodec")
     finally:
+        for name in SIGNALS:  # all is done and said: what comes now would end Python's own end in a traceback
+            if (number := getattr(signal, name, None)) is not None:
+                signal.signal(number, signal.SIG_IGN)
         gc.freeze()  # else the interpreter looks for garbage among all that torch made before it ends: 0.3 s
 
 
