@@ -6,6 +6,7 @@ and SHA256SUMS do not know of them. A row belongs to the member whose bytes have
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 import zipfile
@@ -29,6 +30,7 @@ from aecodec.errors import AecodecError, FormatError
 SUFFIX = ".descriptions.npz"
 MAX_BYTES = 2**27  # of one such file; a shard holds at most 10,000 files
 HASH_BYTES = 32
+SEAL = b"sealed "  # begins the comment of the ZIP file, which ends with the SHA-256 of all before that
 
 Rows = npt.NDArray[np.void]  # of `RECORD`
 
@@ -69,6 +71,8 @@ def read(folder: Folder, shard: str) -> dict[str, Rows]:
     with folder.open(name) as file:
         data = file.read(MAX_BYTES)
     try:
+        if data[: -2 * HASH_BYTES][-len(SEAL) :] != SEAL or data != _sealed(data):
+            raise ValueError("its bytes are not those that were sealed")
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             if any(member.compress_type != zipfile.ZIP_STORED for member in packed.infolist()):
                 raise FormatError(f"{name}: its columns are compressed")
@@ -100,7 +104,25 @@ def write(folder: Folder, shard: str, described: Mapping[str, Rows]) -> None:
     columns = {name: np.ascontiguousarray(rows[name]) for name in RECORD.names or ()}
     buffer = io.BytesIO()
     np.savez(buffer, version=np.uint8(VERSION), sha256=hashes, **columns)  # type: ignore[arg-type]  # of a flag beside
-    folder.write(shard + SUFFIX, lambda file: file.write(buffer.getbuffer()))
+    with zipfile.ZipFile(buffer, "a") as packed:
+        packed.comment = SEAL + bytes(2 * HASH_BYTES)
+    folder.write(shard + SUFFIX, lambda file: file.write(_sealed(buffer.getvalue())))
+
+
+def _sealed(data: bytes) -> bytes:
+    """The same with the SHA-256, hexadecimal, of what is before it as its end."""
+    told = data[: -2 * HASH_BYTES]
+    return told + hashlib.sha256(told).hexdigest().encode()
+
+
+def each(opened: Archive) -> Iterator[tuple[str, dict[str, Rows], str]]:
+    """(name, descriptions by `key`, what is wrong with it) of the file beside each shard."""
+    for shard in opened.shards:
+        name = shard + SUFFIX
+        try:
+            yield name, read(opened.folder, shard), ""
+        except (FormatError, OSError) as error:
+            yield name, {}, reason_of(error).removeprefix(f"{name}: ")
 
 
 def of_draft(codec: Codec, folder: Folder, shard: str, file: BinaryIO, records: Iterable[Record]) -> None:
@@ -126,11 +148,9 @@ def load(opened: Archive) -> Described:
     """The descriptions of an archive, as far as it has them."""
     known: dict[str, Rows] = {}
     damaged = []
-    for shard in opened.shards:
-        try:
-            known |= read(opened.folder, shard)
-        except FormatError as error:
-            damaged.append((shard + SUFFIX, str(error).removeprefix(f"{shard}{SUFFIX}: ")))
+    for name, rows_by_key, problem in each(opened):
+        known |= rows_by_key
+        damaged += [(name, problem)] if problem else []
     items = list(pictures(opened))
     found = [item for item in items if key(item.record) in known]
     rows = np.concatenate([np.zeros(0, RECORD), *(known[key(item.record)] for item in found)])
@@ -172,9 +192,9 @@ def describe(
         for shard in opened.shards:
             own = [item for item in items if item.shard == shard]
             try:
-                known = read(opened.folder, shard)
+                known, damaged = read(opened.folder, shard), False
             except FormatError as error:
-                known = {}
+                known, damaged = {}, True
                 report.notes.append(str(error))
             described: dict[str, Rows] = {}
             for item in own:
@@ -187,7 +207,7 @@ def describe(
                 report.seconds = time.monotonic() - started
                 if progress is not None:
                     progress(report)
-            if described.keys() != known.keys():
+            if damaged or described.keys() != known.keys():
                 write(opened.folder, shard, described)
     return report
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aecodec import container, picture
-from aecodec.archive import index, shards, storage
+from aecodec.archive import descriptions, index, shards, storage
 from aecodec.archive.fidelity import psnr, signature
 from aecodec.archive.flow import Progress, Report, reason_of
 from aecodec.archive.manifest import FAILED, LINK, PICTURE
@@ -34,7 +34,7 @@ def verify(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Checks an archive: every bit of its shards, and that everything is there that should be.
+    """Checks an archive: every bit of its files, and that everything is there that should be.
 
     deep: also decodes every compressed picture and compares it with the signature of what was decoded when the archive
     was made. source: the folder that it was made from; what is there must be, bit for bit, what was archived, and with
@@ -83,6 +83,7 @@ def verify(
     report.counts[FAILED] += len(opened.lost)
     if opened.damaged_index:
         report.problems.append((index.INDEX, opened.damaged_index))
+    report.problems += [(name, problem) for name, _, problem in descriptions.each(opened) if problem]
     report.notes += opened.notes
     suffering = {opened[name].shard for name, _ in report.problems if name in opened}
     for shard in opened.shards:
