@@ -1,14 +1,23 @@
-"""Where the command `aecodec` begins: an interruption while its modules are imported is told in one line, too."""
+"""Where the command `aecodec` begins and ends: an interruption is told in one line wherever it meets it."""
 
 from __future__ import annotations
+
+from aecodec import signals
 
 
 def run() -> None:
     try:
+        signals.watch()
         from aecodec.cli import process
-    except KeyboardInterrupt:
+
+        process.run()
+    except KeyboardInterrupt:  # while modules are imported, or between what commands catch
         import os
 
-        os.write(2, b"aecodec: interrupted (SIGINT); nothing is half-written\n")
-        os._exit(130)
-    process.run()
+        note = f"aecodec: interrupted ({signals.received.name}); nothing is half-written\n"
+        os.write(2, note.encode())
+        signals.leave(signals.INTERRUPTED + signals.received)
+    except SystemExit as ended:
+        if ended.code == signals.INTERRUPTED + signals.received:
+            signals.leave(ended.code)
+        raise

@@ -269,6 +269,39 @@ def test_what_is_done_before_a_signal_stays(start: Start, compressed: Path) -> N
         image.load()
 
 
+MOMENTS = {
+    "while modules are imported": (
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'aecodec.cli': hit()\n"
+        "sys.meta_path.insert(0, Finder())",
+        True,
+    ),
+    # as in what dataclasses compile; Python remembers that, and would end as by SIGINT
+    "in compiled text": ("import click; click.Group.parse_args = lambda *_: exec('hit()')", True),
+    "before a command": ("import click; click.Group.parse_args = lambda *_: hit()", True),
+    "between what commands catch": ("import gc; gc.freeze = hit", False),
+    "at the end of Python": ("import atexit; atexit.register(hit)", False),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_signals_at_odd_moments(start: Start, moment: str, number: signal.Signals) -> None:
+    """One line and the code of the signal, or, when all is done, as if there had been none."""
+    python, ends = MOMENTS[moment]
+    before = "import os, sys, builtins\nfrom aecodec.command import run\n"
+    hit = f"builtins.hit = lambda *_: os.kill(os.getpid(), {int(number)})\n"
+    process = start("models", python=f"{before}{hit}{python}\nrun()", preexec_fn=listen)
+    told = [f"aecodec: interrupted ({number.name}); nothing is half-written"]
+    assert end(process) == ((128 + number, told) if ends else (0, []))
+
+
+def listen() -> None:
+    """Children of a shell's background jobs ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # Limits
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     ("families",),
     ("exact", "options", "picture", "pipeline"),
     ("coding", "container", "files", "metrics", "perceptual"),
-    ("errors", "progress", "tiling"),
+    ("errors", "progress", "signals", "tiling"),
 )
 LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 NAMES_OF_ROOMS = {"pillow": "plugins"}  # what people import, and where it lives

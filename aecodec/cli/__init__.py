@@ -52,6 +52,9 @@ class _Commands(click.Group):
             context.fail(f"there is no command {args[0]!r}; did you mean {' or '.join(near)}?")
         return super().resolve_command(context, args)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        return ending(lambda: super(_Commands, self).make_context(*arguments, **options))
+
     def invoke(self, context: click.Context) -> Any:
         return ending(lambda: super(_Commands, self).invoke(context))
 

@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from aecodec.cli import process
+from aecodec import signals
 from aecodec.errors import AecodecError, LimitError, ModelError
 
-INTERRUPTED = 128  # + the number of the signal
 BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
 
 T = TypeVar("T")
@@ -33,8 +32,8 @@ class Stopped(SystemExit):
     """Ends a command after a signal. note: what becomes of its work."""
 
     def __init__(self, note: str):
-        click.echo(f"aecodec: interrupted ({process.received.name}); {note}", err=True)
-        super().__init__(INTERRUPTED + process.received)
+        click.echo(f"aecodec: interrupted ({signals.received.name}); {note}", err=True)
+        super().__init__(signals.INTERRUPTED + signals.received)
 
 
 def ending(work: Callable[[], T]) -> T:

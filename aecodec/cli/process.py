@@ -5,11 +5,9 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import signal
-from typing import Any
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-received = signal.SIGINT  # the signal that the last KeyboardInterrupt was made of
+from aecodec import signals
+
 _ours = False  # whether this process is the command's
 
 
@@ -20,18 +18,12 @@ def run() -> None:
     # Threads of OpenMP that wait for work would spin, and on a busy machine take five of six parts of the time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     keep_freed_memory()
-    for name in SIGNALS[1:]:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # what is ignored stays so: nohup
-            signal.signal(number, _interrupt)
     from aecodec.cli import main
 
     try:
         main(prog_name="aecodec")
     finally:
-        for name in SIGNALS:  # all is done and said: what comes now would end Python's own end in a traceback
-            if (number := getattr(signal, name, None)) is not None:
-                signal.signal(number, signal.SIG_IGN)
+        signals.ignore()
         gc.freeze()  # else the interpreter looks for garbage among all that torch made before it ends: 0.3 s
 
 
@@ -51,12 +43,6 @@ def prepare_pillow(heif: bool = True) -> None:
     register()
     if heif:
         register_heif()
-
-
-def _interrupt(number: int, _: Any) -> None:
-    global received
-    received = signal.Signals(number)
-    raise KeyboardInterrupt  # commands clean up after any signal as after Ctrl-C
 
 
 def keep_freed_memory() -> None:
