@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 5
 # Threads that wait for work would spin; tests/conftest.py says the same to pytest alone.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: check format lint types docs test test-fast matrix fuzz bench clean
+.PHONY: check format lint types docs test test-fast matrix fuzz soak bench clean
 
 check: lint types docs test
 
@@ -39,8 +39,21 @@ matrix: ## nightly: the oldest Python with the lowest versions, torch's too, and
 
 fuzz: ## needs `pip install atheris`; FUZZ_SECONDS for each
 	$(PYTHON) tests/fuzz/seeds.py build/corpus
-	$(PYTHON) tests/fuzz/fuzz_container.py build/corpus -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -verbosity=0
-	$(PYTHON) tests/fuzz/fuzz_decoder.py build/corpus -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -verbosity=0
+	$(PYTHON) tests/fuzz/fuzz_container.py build/corpus/aec1 -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -verbosity=0
+	$(PYTHON) tests/fuzz/fuzz_decoder.py build/corpus/aec1 -max_len=4096 -max_total_time=$(FUZZ_SECONDS) -verbosity=0
+
+# Nightly: SOAK_COUNT mutated files through libaec under sanitizers, and SOAK_SECONDS of them through torch and libaec,
+# for each family. Other files for each SEED. Inputs that end it are left in build.
+SOAK_COUNT ?= 5000000
+SOAK_SECONDS ?= 600
+SEED ?= 1
+soak:
+	$(PYTHON) tests/fuzz/seeds.py build/soak
+	for family in aec1 aec2; do \
+		$(MAKE) -C native fuzz WEIGHTS=../build/soak/$$family.safetensors SEEDS="$$(echo $(CURDIR)/build/soak/$$family/*.aec)" \
+			COUNT=$(SOAK_COUNT) SEED=$(SEED) && \
+		(cd build && $(PYTHON) ../tests/fuzz/soak.py soak $$family $(SOAK_SECONDS) $(SEED)) || exit 1; \
+	done
 
 bench: ## speed by stages, with the default model
 	$(PYTHON) benchmarks/speed.py --output build/speed.json

@@ -60,14 +60,18 @@ def smooth_covariance() -> torch.Tensor:
     return 0.05 * torch.exp(-distance.double() / 12)
 
 
-@pytest.fixture(scope="session")
-def small_network() -> Aec1:
+def make_small_network() -> Aec1:
     torch.manual_seed(0)
     network = Aec1(SMALL)
     start_from_klt(network, smooth_covariance())
     torch.nn.init.normal_(network.synthesis.filter.last.weight, std=0.02)  # from nothing to a little
     torch.nn.init.uniform_(network.scale_model.z_weights, -0.5, 0.8)
     return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def small_network() -> Aec1:
+    return make_small_network()
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +118,7 @@ def photo() -> np.ndarray:
     return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_small_aec2_weights(path: Path) -> Path:
     torch.manual_seed(1)
     config = Aec2Config(
         latent_channels=64,
@@ -136,6 +139,10 @@ def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, parameter in network.synthesis.named_parameters():
             if name.endswith((".second.weight", "filter.last.weight", "blocks_16.weight")):
                 parameter.normal_(std=0.02)
-    path = tmp_path_factory.mktemp("aec2") / "small.safetensors"
     write_weights(path, "aec2", aec2_tensors(network.eval(), *fit_tables(None)), metadata_of(config, Encoder()))
     return path
+
+
+@pytest.fixture(scope="session")
+def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_small_aec2_weights(tmp_path_factory.mktemp("aec2") / "small.safetensors")

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from both_decoders import NO_MODEL, with_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,7 +32,6 @@ PIXEL_LIMIT = 2**14
 # Of the small model: a strip may be padded to 64 times its pixels, and each takes under 200 bytes.
 MEMORY_LIMIT = PIXEL_LIMIT * 64 * 200
 T = TypeVar("T")
-MODEL = b"\0\0\0\0"  # stands for the id of the small model
 
 blobs = st.binary(max_size=64)
 
@@ -61,7 +61,7 @@ def forged(draw: st.DrawFn) -> bytes:
     width, height = draw(sides), draw(sides)
     flags = draw(st.integers(0, 15))
     flags |= draw(mostly(st.just(CHUNKED), 0)) if flags & 1 else 0  # an alpha channel needs its chunk
-    out = MAGIC + bytes([draw(mostly(st.just(0x10), 0, 0x20, 0xF0)) | flags]) + draw(mostly(st.just(MODEL), b"none"))
+    out = MAGIC + bytes([draw(mostly(st.just(0x10), 0, 0x20, 0xF0)) | flags]) + draw(mostly(st.just(NO_MODEL), b"none"))
     out += encode_varint(width) + encode_varint(height)
     out += draw(mostly(st.integers(100, 10000), 0, 99, 10001, 65535)).to_bytes(2, "little")
     tiles = [draw(blobs)]
@@ -152,19 +152,7 @@ decoding = settings(max_examples=100, deadline=None, suppress_health_check=[Heal
 @decoding
 @given(forged(), SUFFIXES)
 def test_forged_files(limited_codec: Codec, data: bytes, suffix: str) -> None:
-    decode(limited_codec, with_model(data, limited_codec), suffix)
-
-
-def with_model(data: bytes, codec: Codec) -> bytes:
-    """The file with the id of the codec's model for MODEL, and the checksum of the header accordingly."""
-    start = len(MAGIC) + 1
-    if data[start : start + 4] != MODEL:
-        return data
-    renamed = data[:start] + codec.model.id + data[start + 4 :]
-    for end in range(start + 4, len(data) - 3):
-        if data[end : end + 4] == container.crc(data[:end]):
-            return renamed[:end] + container.crc(renamed[:end]) + renamed[end + 4 :]
-    return renamed
+    decode(limited_codec, with_model(data, limited_codec.model.id), suffix)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import safetensors.numpy
 from aecodec import Codec
 from aecodec.errors import AecodecError, ModelError
 from aecodec.models import find_device, read_weights
+from aecodec.native import Decoder, available
 
 Tensors = dict[str, np.ndarray]
 FIRST = "analysis.linear.weight"
@@ -35,6 +36,8 @@ TENSORS: dict[str, tuple[str, Callable[[np.ndarray], Any], str]] = {
     "missing": (FIRST, lambda t: None, "misses tensors: analysis.linear.weight"),
     "shape": (FIRST, lambda t: t[:, :3], "analysis.linear.weight is float16 of"),
     "NaN": (FIRST, lambda t: t * np.float16("nan"), "not finite"),
+    "NaN in the synthesis": ("synthesis.linear.weight", lambda t: t * np.float16("nan"), "not finite"),
+    "infinite gains": ("log_decoder_gain", lambda t: t * np.float32("inf"), "not finite"),
     "integers": (FIRST, lambda t: t.astype(np.int64), "expected float16"),
     "exact layer of fractions": (f"{TRUNK}.weight", lambda t: t + np.float32(0.5), "expected int8"),
     "kernel of two": (f"{TRUNK}.weight", lambda t: t[:, :, :2, :2], "expected int8 of"),
@@ -74,6 +77,17 @@ def test_tensors(parts: tuple[Tensors, dict[str, str]], tmp_path: Path, name: st
     refused(path, words)
 
 
+@pytest.mark.skipif(not available(), reason="libaec is not built")
+@pytest.mark.parametrize("name", [name for name, (target, *_) in TENSORS.items() if target != FIRST])
+def test_tensors_that_libaec_reads(parts: tuple[Tensors, dict[str, str]], tmp_path: Path, name: str) -> None:
+    tensors, metadata = parts
+    target, change, _ = TENSORS[name]
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors.numpy.save(changed(tensors, target, change), metadata))
+    with pytest.raises(ModelError, match=r"x.safetensors: "):
+        Decoder(path)
+
+
 def test_tensors_that_nobody_knows(parts: tuple[Tensors, dict[str, str]], tmp_path: Path) -> None:
     tensors, metadata = parts
     path = tmp_path / "x.safetensors"
@@ -107,6 +121,9 @@ def test_sizes(parts: tuple[Tensors, dict[str, str]], tmp_path: Path, name: str,
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors.numpy.save(tensors, {**metadata, "config": config}))
     refused(path, "not the metadata of an aec1 model")
+    if available() and name not in ("lambda_min", "lambda_max", "nonsense"):  # which only an encoder needs
+        with pytest.raises(ModelError, match=r"x.safetensors: "):
+            Decoder(path)
 
 
 @pytest.mark.parametrize("config", ["[1, 2]", "5", "[" * 100_000, "{", "null"])
@@ -134,6 +151,9 @@ def test_files(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
     refused(path, "x.safetensors: ")
+    if available():
+        with pytest.raises(ModelError, match=r"x.safetensors: "):
+            Decoder(path)
 
 
 @pytest.mark.parametrize("device", ["mps", "xpu", "meta", "nonsense"])

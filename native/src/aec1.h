@@ -13,7 +13,6 @@ typedef struct config {
     int at_16, at_8, filter;           /* channels of the synthesis */
     int blocks_16, blocks_8, filter_layers;
     int rows; /* learned qualities */
-    bool hidden_signs;
 } config;
 
 typedef struct residual_block {

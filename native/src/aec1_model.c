@@ -185,7 +185,7 @@ static aec_status read_config(const weights *w, config *c, aec_error *error) {
     aec_status status = aec__read_numbers(w, numbers, sizeof numbers / sizeof *numbers, error);
     if (status) return status;
     c->half = c->latent - c->latent / 2;
-    c->hidden_signs = aec__config_number(w, "hidden_signs", 0) > 0;
+    if (aec__config_number(w, "hidden_signs", 0) != 1) return aec__fail(error, AEC_MODEL, "weights: a network that hides no signs");
     return AEC_OK;
 }
 
@@ -206,7 +206,7 @@ static aec_status open_model(const weights *w, const kernels *k, void **model, a
     m->kernels = k;
     l.status = read_config(w, &m->config, error);
     for (int i = 0; i < AEC_TABLES; i++) m->scales[i] = 0.11f * exp2f((float)i / 6);
-    m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows, .hidden_signs = c->hidden_signs};
+    m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows};
     if (!l.status) aec__hyper_load(&l, &m->hyper, "exact.");
     if (!l.status) load_means(&l, m);
     if (!l.status) load_synthesis(&l, m);

@@ -247,7 +247,7 @@ static aec_status open_model(const weights *w, const kernels *k, void **model, a
     const aec2_config *c = &m->config;
     m->kernels = k;
     l.status = read_config(w, &m->config, error);
-    m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows, .hidden_signs = true};
+    m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows};
     if (!l.status) aec__hyper_load(&l, &m->hyper, "scales.");
     if (!l.status) load_means(&l, m);
     if (!l.status) load_synthesis(&l, m);

@@ -35,4 +35,11 @@ static inline unsigned take(input *in, int count) {
 /* Whether more was read than there is. */
 static inline bool exhausted(const input *in) { return in->beyond * 8 > in->held; }
 
+/* Whether all there is was read; at the end of a byte. */
+static inline bool ended(const input *in) {
+    size_t left = 0;
+    for (size_t i = 0; i < in->count; i++) left += in->parts[i].size;
+    return left == in->at && in->held == in->beyond * 8;
+}
+
 #endif

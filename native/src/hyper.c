@@ -216,15 +216,11 @@ aec_status aec__hyper_decode(const hyper_prepared *p, const uint8_t *payload, si
     aec__run(threads, h, head_row, &k);
 
     sign_groups groups[2] = {{0}};
-    uint32_t *carriers = NULL;
-    uint8_t *parities = NULL;
-    if (m->hidden_signs) {
-        carriers = aec__arena_alloc(a, elements, 1, sizeof *carriers);
-        if (!carriers) return AEC_MEMORY;
-        aec__find_groups(t->indices, h, w, m->latent, carriers, groups);
-        parities = aec__arena_alloc(a, groups[0].groups > groups[1].groups ? groups[0].groups : groups[1].groups, 5, 1);
-        if (!parities) return AEC_MEMORY;
-    }
+    uint32_t *carriers = aec__arena_alloc(a, elements, 1, sizeof *carriers);
+    if (!carriers) return AEC_MEMORY;
+    aec__find_groups(t->indices, h, w, m->latent, carriers, groups);
+    uint8_t *parities = aec__arena_alloc(a, groups[0].groups > groups[1].groups ? groups[0].groups : groups[1].groups, 5, 1);
+    if (!parities) return AEC_MEMORY;
     aec__take(&coder, &m->tables, t->indices, (size_t)h * w, m->latent, places, t->symbols);
 #ifdef AEC_FUZZING /* nearly every change is noticed here, but forged payloads need not be */
     coder = (ans){0};

@@ -21,7 +21,6 @@ typedef struct hyper {
     const kernels *kernels;
     int latent, hyper, trunk; /* channels */
     int rows;                 /* learned qualities */
-    bool hidden_signs;
     tables tables;
     int32_t *z_index;   /* (learned rows, hyper) */
     int32_t *z_weights; /* (3, hyper) */

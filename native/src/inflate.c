@@ -158,5 +158,5 @@ bool aec__inflate(const part *parts, size_t count, uint8_t *out, size_t expected
     take(&in, in.held & 7);
     uint32_t sum = 0;
     for (int i = 0; i < 4; i++) sum = sum << 8 | take(&in, 8);
-    return at == expected && !exhausted(&in) && sum == adler(out, at);
+    return at == expected && ended(&in) && sum == adler(out, at);
 }

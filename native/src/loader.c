@@ -1,5 +1,6 @@
 #include "loader.h"
 
+#include <math.h>
 #include <string.h>
 
 void *aec__own(loader *l, arena *a, size_t n, size_t m, size_t element) {
@@ -15,6 +16,9 @@ float *aec__floats(loader *l, arena *a, const char *name, int rank, uint64_t s0,
     if (l->status) return NULL;
     float *values = aec__own(l, a, t.count, 1, sizeof *values);
     if (values) aec__float_values(&t, values);
+    int wrong = 0;
+    for (size_t i = 0; values && i < t.count; i++) wrong |= !isfinite(values[i]);
+    if (wrong) l->status = aec__fail(l->error, AEC_MODEL, "weights: tensor %s holds numbers that are not finite", name);
     return values;
 }
 

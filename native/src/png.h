@@ -9,7 +9,8 @@
 aec_status aec__read_alpha(const uint8_t *data, size_t size, uint32_t width, uint32_t height, int bytes, uint8_t **rows,
                            aec_error *);
 
-/* zlib's format (RFC 1950 and 1951), from parts that follow one another as if they were one, to exactly `expected` bytes. */
+/* zlib's format (RFC 1950 and 1951), from parts that follow one another as if they were one and hold
+ * nothing else, to exactly `expected` bytes. */
 typedef struct part {
     const uint8_t *data;
     size_t size;

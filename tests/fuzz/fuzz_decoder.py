@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["aecodec"]):
-    import aecodec.codec  # noqa: F401, with all that it imports
+    import aecodec.codec  # with all that it imports
     from aecodec import container, picture
     from aecodec.errors import AecodecError
 
 from fuzz_container import skip_checksum
-from seeds import small_codec
+from seeds import PIXEL_LIMIT, make_weights
 
-codec = small_codec()
+with tempfile.TemporaryDirectory() as folder:
+    codec = aecodec.codec.Codec("cpu", make_weights("aec1", Path(folder) / "aec1.safetensors"), PIXEL_LIMIT)
 codec._model_of = lambda header: codec.model  # type: ignore[method-assign]
 
 

@@ -1,9 +1,13 @@
-"""Makes files to begin fuzzing with, of every kind, by a small untrained model: python tests/fuzz/seeds.py FOLDER"""
+"""Makes files to begin fuzzing with, of every kind, by small untrained models: python tests/fuzz/seeds.py FOLDER
+
+For each family, FOLDER gets its weights, `aec1.safetensors`, and a folder `aec1` of files.
+"""
 
 from __future__ import annotations
 
+import io
 import sys
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,41 +16,33 @@ from PIL import Image, ImageDraw
 
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
-from conftest import SMALL, smooth_covariance  # noqa: E402
+from conftest import make_small_aec2_weights, make_small_network  # noqa: E402
 
+from aecodec import container  # noqa: E402
 from aecodec.codec import Codec  # noqa: E402
-from aecodec.families.aec1.network import Aec1  # noqa: E402
 from aecodec.families.hyperprior.fitting import fit_tables  # noqa: E402
-from aecodec.families.hyperprior.klt import start_from_klt  # noqa: E402
 from aecodec.training.export import save  # noqa: E402
 
 PIXEL_LIMIT = 2**14
 
 
-def small_codec() -> Codec:
-    """As the tests' fixture `codec`, with a low limit of pixels."""
-    torch.manual_seed(0)
+def make_weights(family: str, path: Path) -> Path:
+    """The tests' small model of a family."""
     torch.set_num_threads(1)
-    network = Aec1(SMALL)
-    start_from_klt(network, smooth_covariance())
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "small.safetensors"
-        save(path, network.requires_grad_(False), *fit_tables(None))
-        return Codec("cpu", path, PIXEL_LIMIT)
+    if family == "aec1":
+        save(path, make_small_network(), *fit_tables(None))
+        return path
+    return make_small_aec2_weights(path)
 
 
-def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    codec = small_codec()
+def pictures() -> dict[str, np.ndarray | Image.Image]:
     noise = np.random.default_rng(0).integers(0, 256, (70, 130, 4), dtype=np.uint8)
+    noise[:, :, 3] = np.arange(130)  # so that most of a file is not deflated noise
     tagged = Image.fromarray(noise[:, :, :3])
     exif = Image.Exif()
     exif[0x0112] = 6
     tagged.info |= {"exif": exif.tobytes(), "icc_profile": b"profile", "xmp": b"<x/>"}
-    drawn = Image.new("RGB", (130, 70), "white")
-    for row in range(4, 70, 14):
-        ImageDraw.Draw(drawn).text((4, row), "The quick brown fox", fill=(200, 0, 40))
-    pictures = {
+    return {
         "rgb": noise[:, :, :3],
         "grey": noise[:, :, 0],
         "alpha": noise,
@@ -55,13 +51,30 @@ def main(folder: Path) -> None:
         "pixel": noise[:1, :1, :3],
         "flat": np.full((64, 64, 3), 90, np.uint8),
         "deep": noise.astype(np.uint16) * 257,
-        "drawn": drawn,
     }
-    for name, picture in pictures.items():
-        for quality in (1, 60, 100):
-            (folder / f"{name}-{quality}.aec").write_bytes(codec.compress(picture, quality))
-    for name, picture in pictures.items():
-        (folder / f"{name}-tiled.aec").write_bytes(codec.compress(picture, 30, tile=64))
+
+
+def patched(codec: Codec, **webp: bool | int) -> bytes:
+    """A file of two tiles, of the first of which two blocks are coded without loss."""
+    drawn = Image.new("RGB", (130, 70), "white")
+    ImageDraw.Draw(drawn).text((4, 4), "The quick brown fox", fill=(200, 0, 40))
+    buffer = io.BytesIO()
+    drawn.crop((0, 0, 128, 70)).save(buffer, "WEBP", lossless=True, **webp)
+    patch = b"\0" + container.encode_varint(len(buffer.getvalue())) + b"\xc0" + buffer.getvalue()
+    file = container.read(codec.compress(drawn, 50, tile=128))
+    return container.write(replace(file, chunks={container.PATCHES: patch}))
+
+
+def main(folder: Path) -> None:
+    for family in ("aec1", "aec2"):
+        own = folder / family
+        own.mkdir(parents=True, exist_ok=True)
+        codec = Codec("cpu", make_weights(family, folder / f"{family}.safetensors"), PIXEL_LIMIT)
+        for name, picture in pictures().items():
+            for quality in (1, 60, 100):
+                (own / f"{name}-{quality}.aec").write_bytes(codec.compress(picture, quality))
+            (own / f"{name}-tiled.aec").write_bytes(codec.compress(picture, 30, tile=64))
+        (own / "patched.aec").write_bytes(patched(codec))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ double ldexp(double, int);
 /* Instructions. */
 #define sqrtf __builtin_sqrtf
 #define fabs __builtin_fabs
+#define isfinite __builtin_isfinite
 #define floor __builtin_floor
 #define nearbyint __builtin_nearbyint
 #define fmax(a, b) ((a) > (b) ? (a) : (b))
