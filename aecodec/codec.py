@@ -79,8 +79,7 @@ class Codec:
         threads: int | None = None,
         precision: str = "auto",
     ):
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
-            raise AecodecError(f"threads {threads!r}; expected a whole number, at least 1, or None")
+        inputs.check_bounds(pixel_limit, threads)
         self._model_argument = model
         self.pixel_limit, self.threads, self.precision = pixel_limit, threads, precision
         self.device = models.find_device(device)

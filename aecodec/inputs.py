@@ -108,6 +108,14 @@ def other_kind(data: bytes) -> str | None:
     return None
 
 
+def check_bounds(pixel_limit: object, threads: object) -> None:
+    """Raises AecodecError unless these are what a codec can be bound to."""
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise AecodecError(f"threads {threads!r}; expected a whole number, at least 1, or None")
+    if not isinstance(pixel_limit, (int, float)) or pixel_limit < 1:
+        raise AecodecError(f"pixel_limit {pixel_limit!r}; expected a number of pixels, at least 1")
+
+
 def several(given: Any, one: str) -> Any:
     """A sequence of pictures or files. one: what does the same with one of them. Raises AecodecError if it is one."""
     if isinstance(given, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(given, "read"):

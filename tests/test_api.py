@@ -187,6 +187,9 @@ def test_what_belongs_to_the_codec_is_no_option_of_a_picture(codec: Codec, photo
         codec.compress(photo, device="cpu")  # type: ignore[call-arg]
     with pytest.raises(AecodecError, match="threads 0"):
         Codec("cpu", threads=0)
+    for limit in (None, 0, -5, "many"):
+        with pytest.raises(AecodecError, match=r"pixel_limit .*; expected a number of pixels"):
+            Codec("cpu", pixel_limit=limit)  # type: ignore[arg-type]
 
 
 def test_whole_numbers_may_be_written_as_others(codec: Codec, photo: np.ndarray) -> None:

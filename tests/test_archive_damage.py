@@ -580,10 +580,12 @@ def test_a_shard_that_cannot_be_read_does_not_close_the_others(arc: Path, whole:
     lost = names_in(arc / "00001.zip")
     (arc / "00001.zip").unlink()
     (arc / "00001.zip").mkdir()
-    with pytest.warns(ArchiveWarning, match=r"00001\.zip: cannot be read \(Is a directory\); the other shards stay"):
+    with pytest.warns(
+        ArchiveWarning, match=r"00001\.zip: cannot be read \(not a regular file\); the other shards stay"
+    ):
         assert set(archive.Archive(arc)) >= set(names_in(whole / "00000.zip")) - lost
-    assert dict(archive.verify(arc).problems)["00001.zip"] == "cannot be read (Is a directory)"
-    assert dict(archive.repair(arc).problems) == {"00001.zip": "cannot be read (Is a directory)"}
+    assert dict(archive.verify(arc).problems)["00001.zip"] == "cannot be read (not a regular file)"
+    assert dict(archive.repair(arc).problems) == {"00001.zip": "cannot be read (not a regular file)"}
     with pytest.raises(AecodecError, match=r"00001\.zip cannot be read"):
         archive.append(source, arc, device="cpu")
 
@@ -638,3 +640,41 @@ def test_redo_does_not_seal_damage(tmp_path: Path, small_weights: Path) -> None:
         archive.redo(tmp_path / "arc", min_saving=0, **options)
     assert shard.read_bytes() == damaged
     assert "b.txt" in dict(archive.verify(tmp_path / "arc").problems)
+
+
+def test_an_archive_that_was_open_while_it_was_written_anew_is_not_called_damaged(
+    tmp_path: Path, small_weights: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((64, 64)).save(tmp_path / "s" / "a.png")
+    (tmp_path / "s" / "b.txt").write_text("text" * 100)
+    options: dict[str, Any] = {"model": small_weights, "device": "cpu", "min_psnr": None, "effort": 0}
+    archive.create(tmp_path / "s", tmp_path / "arc", min_saving=0.9999, **options)
+    opened = archive.Archive(tmp_path / "arc")
+    archive.redo(tmp_path / "arc", min_saving=0, **options)
+    with pytest.raises(FormatError, match="was written anew after this archive was opened; open it again"):
+        opened["b.txt"].read()
+
+
+def test_places_in_a_shard_are_of_one_file(tmp_path: Path) -> None:
+    """Two thousand members in the same place would be two thousand times its bytes."""
+    data = random.Random(0).randbytes(10_000)
+    with (tmp_path / "00000.zip").open("w+b") as file:
+        writer = ShardWriter(file, {})
+        writer.begin()
+        first = writer.add(Record("0", "other", len(data), member="0"), data)
+        writer.finish([replace(first, name=str(number), member=str(number)) for number in range(2000)])
+    with pytest.raises(FormatError, match="1 would begin in 0"):
+        archive.Archive(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["00000.zip", "00009.zip", "SHA256SUMS", ".00000.zip.journal"])
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_pipes_and_devices_in_an_archive_are_not_waited_for(arc: Path, source: Path, name: str, what: str) -> None:
+    (arc / name).unlink(missing_ok=True)
+    os.mkfifo(arc / name) if what == "pipe" else (arc / name).symlink_to("/dev/zero")
+    problems = dict(archive.verify(arc).problems)
+    assert name.startswith(".") or "not a regular file" in problems[name]
+    assert archive.extract(arc, arc / "out", "note*", device="cpu").problems == []
+    archive.repair(arc)

@@ -14,13 +14,15 @@ from typing import BinaryIO, cast
 
 from aecodec.archive.entry import Entry
 from aecodec.errors import AecodecError
+from aecodec.files import make_folders, sync_folder
 
 LOCK = ".aecodec-lock"
 PART, JOURNAL = ".part", ".journal"  # suffixes of what is on its way to become a shard
 REWRITTEN = b"rewritten "  # begins the only line of the journal of a shard that takes the place of another
 WRITING = ".aecodec-part"  # suffix of a file that is being extracted
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without them
-CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+BINARY = getattr(os, "O_BINARY", 0)  # on Windows
+CAREFUL = getattr(os, "O_NOFOLLOW", 0) | BINARY
 BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows
 
 
@@ -91,7 +93,13 @@ class LocalFolder:
         return os.path.lexists(self.root / name)
 
     def open(self, name: str) -> BinaryIO:
-        return (self.root / name).open("rb")
+        """Raises OSError if it cannot be opened, or is no file: a pipe would be waited for, a device never end."""
+        path = self.root / name
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY)
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(file, "rb")
 
     @contextmanager
     def lock(self, name: str | None) -> Iterator[None]:
@@ -131,7 +139,9 @@ class LocalFolder:
         for name in names:
             paths = _draft_paths(self.root, name)
             if any(map(os.path.lexists, paths)):
-                line = paths[1].read_bytes() if paths[1].exists() else b""
+                line = b""
+                with suppress(OSError), self.open(paths[1].name) as file:
+                    line = file.read(len(REWRITTEN) + 65)
                 found[name] = line[len(REWRITTEN) : -1].decode(errors="replace") if line.startswith(REWRITTEN) else ""
         return found
 
@@ -356,28 +366,6 @@ def publish(temporary: str, name: str, folder: int | None, replace: bool) -> Non
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     else:
         os.unlink(temporary, dir_fd=folder)
-
-
-def make_folders(path: Path) -> None:
-    """Makes a folder, and those above it, if they are not there; then their names are on the disk."""
-    if not path.is_dir():
-        make_folders(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Waits until the names in a folder are on the disk, where the system can say so."""
-    if os.name == "nt":
-        return
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that cannot
-            raise
-    finally:
-        os.close(folder)
 
 
 def _remove(name: str, folder: int | None) -> None:

@@ -61,13 +61,13 @@ class Item:
             if self.crc is not None:
                 header = file.read(30)
                 if len(header) < 30 or not header.startswith(b"PK\3\4"):
-                    raise FormatError(f"{self.shard}: damaged, no member begins at byte {self.offset}")
+                    raise self._damaged(f"damaged, no member begins at byte {self.offset}")
                 file.seek(sum(struct.unpack("<HH", header[26:30])), 1)  # past the name and the extra field
             left, crc = record.stored, 0
             while left:
                 chunk = file.read(min(left, CHUNK))
                 if not chunk:
-                    raise FormatError(f"{self.shard}: truncated in {record.member}")
+                    raise self._damaged(f"truncated in {record.member}")
                 left -= len(chunk)
                 digest.update(chunk)
                 crc = zlib.crc32(chunk, crc) if self.crc is not None else crc
@@ -75,7 +75,12 @@ class Item:
         if not checked:
             return
         if (record.digest and digest.hexdigest() != record.digest) or (self.crc is not None and crc != self.crc):
-            raise FormatError(f"{self.shard}: damaged, the checksum of {record.member} does not match")
+            raise self._damaged(f"damaged, the checksum of {record.member} does not match")
+
+    def _damaged(self, reason: str) -> FormatError:
+        if self.archive.folder.state(self.shard) != self.archive.states[self.shard]:  # by redo or repair
+            reason = "was written anew after this archive was opened; open it again"
+        return FormatError(f"{self.shard}: {reason}")
 
     def read(self, checked: bool = True) -> bytes:
         """The stored bytes: an .aec file, or the original. See `chunks`."""
@@ -102,11 +107,12 @@ class Archive(Mapping[str, Item]):
 
     A shard that cannot be read does not close the others: an ArchiveWarning tells of it, and of missing ones.
 
-    Attributes: shards (their names), single (the name of the only one, if that is the path), index (SHA-256 of each by
-    SHA256SUMS, None without it), damaged_index (what is wrong with that), first_format (shards of that), settings (of
-    each shard that was read), missing (records of sources that were skipped or failed), lost (what is wrong with files
-    that are there no more), dangling (records of those that are duplicates), damaged (shard, reason), absent (names of
-    shards that should be there), notes (phrases for what is odd about the archive, though no file suffers from it).
+    Attributes: shards (their names), states (size and time of each when it was opened), single (the name of the only
+    one, if that is the path), index (SHA-256 of each by SHA256SUMS, None without it), damaged_index (what is wrong with
+    that), first_format (shards of that), settings (of each shard that was read), missing (records of sources that were
+    skipped or failed), lost (what is wrong with files that are there no more), dangling (records of those that are
+    duplicates), damaged (shard, reason), absent (names of shards that should be there), notes (phrases for what is odd
+    about the archive, though no file suffers from it).
 
     Raises AecodecError if there are no shards, FormatError if none can be read.
     """
@@ -129,6 +135,7 @@ class Archive(Mapping[str, Item]):
         self.damaged_index = ""
         self.first_format: set[str] = set()
         self.absent: list[str] = []
+        self.states: dict[str, tuple[int, int | None]] = {}
         if single is None:
             self._read_index()
         if (not self.shards and not self.absent) or (single is not None and not self.folder.exists(single)):
@@ -164,6 +171,7 @@ class Archive(Mapping[str, Item]):
         self.absent = sorted({*listed, *index.gaps([*self.shards, *listed])} - {*self.shards})
 
     def _add(self, shard: str, salvage: bool) -> None:
+        self.states[shard] = self.folder.state(shard)
         with self.folder.open(shard) as file:
             try:
                 contents = shards.open_shard(file)

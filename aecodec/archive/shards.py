@@ -249,9 +249,16 @@ def open_shard(file: BinaryIO) -> Contents:
 
 
 def _check_places(contents: Contents, size: int) -> Contents:
-    for record in contents.records:
-        if record.kind in STORED and record.offset + record.stored > size:
+    """Raises FormatError unless every file is in the shard, at a place of its own."""
+    end, before = 0, ""
+    stored = [record for record in contents.records if record.kind in STORED]
+    places = [(contents.headers.get(record.name, (record.offset, 0))[0], record) for record in stored]
+    for offset, record in sorted(places, key=lambda place: (place[0], place[1].stored)):
+        if offset + record.stored > size:
             raise FormatError(f"damaged: {record.member} would end behind the shard")
+        if offset < end:
+            raise FormatError(f"damaged: {record.member} would begin in {before}")
+        end, before = offset + record.stored, record.member
     return contents
 
 

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import cast
 
-from aecodec import container, models
+from aecodec import container, inputs, models
 from aecodec.canvas import Region, area_of
 from aecodec.codec import STRIP_TILES, Codec
 from aecodec.container import DEFAULT_PIXEL_LIMIT, MODEL_ID_BYTES, File, Header
@@ -74,6 +74,7 @@ class Decoder(Codec):
         pixel_limit: int = DEFAULT_PIXEL_LIMIT,
         threads: int | None = None,
     ):
+        inputs.check_bounds(pixel_limit, threads)
         # Not that of `Codec`, which loads the model by torch.
         self._model_argument = model
         self.pixel_limit, self.threads = pixel_limit, threads
