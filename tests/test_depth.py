@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -88,12 +89,10 @@ def test_png_and_tiff_are_written_with_16_bits(suffix: str, channels: int, depth
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the thumbnail that TIFF does not hold
         save(to_image(picture), buffer, suffix)
-    if channels == 2:
-        return  # which Pillow does not read
     back = loaded(buffer.getvalue())
     scale = 65535 / (2**depth - 1)
     np.testing.assert_array_equal(back.colour, np.round(colour * scale))
-    if channels == 4:
+    if channels in (2, 4):
         np.testing.assert_array_equal(back.alpha, np.round(whole[:, :, 3] * scale))
     assert back.exif
 
@@ -164,7 +163,61 @@ def test_deep_and_plain_pictures_share_a_batch(codec: Codec) -> None:
     assert Image.fromarray(np.asarray(deep)).size == strange.SIZE
 
 
+def straight_and_premultiplied() -> tuple[np.ndarray, np.ndarray]:
+    whole = np.dstack([strange.deep(), strange.deep()[:, ::-1, 0]])
+    multiplied = np.round(whole[:, :, :3] * (whole[:, :, 3:] / 65535))
+    return whole, np.dstack([multiplied, whole[:, :, 3]]).astype(np.uint16)
+
+
+def planar(pixels: np.ndarray, extra: int = 0, photometric: int = 2) -> bytes:
+    """A TIFF whose channels lie one behind the other, in a strip each; extra: what kind of alpha it has."""
+    channels, size = pixels.shape[2], pixels[:, :, 0].nbytes
+    parts = pixels.transpose(2, 0, 1).copy().reshape(pixels.shape)
+    head = struct.pack(f"<{2 * channels}I", *[size * k for k in range(channels)], *[size] * channels)
+    starts = struct.pack(f"<{channels}I", *[8 + len(head) + 2 * channels + size * k for k in range(channels)])
+    more = [(284, 3, 1, b"\2\0\0\0"), (262, 3, 1, bytes([photometric, 0, 0, 0]))]
+    more += [(273, 4, channels, struct.pack("<I", 8)), (279, 4, channels, struct.pack("<I", 8 + 4 * channels))]
+    more += [(338, 3, 1, bytes([extra, 0, 0, 0]))] if extra else []
+    return strange.tiff(parts, *more, head=starts + head[len(starts) :])
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_tiffs_of_16_bits_whose_channels_lie_apart_are_read_whole(channels: int) -> None:
+    whole, _ = straight_and_premultiplied()
+    pixels = whole[:, :, 2:] if channels == 2 else whole[:, :, :channels]
+    picture = loaded(planar(pixels, 2 if channels != 3 else 0, 1 if channels == 2 else 2))
+    assert picture.depth == 16
+    np.testing.assert_array_equal(picture.samples, pixels)
+
+
+def test_grey_with_alpha_of_16_bits_is_read_whole() -> None:
+    pair = straight_and_premultiplied()[0][:, :, 2:]
+    for data in (strange.deep_png(pair), strange.tiff(pair, (338, 3, 1, b"\2\0\0\0"))):
+        np.testing.assert_array_equal(loaded(data).samples, pair)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_colours_multiplied_by_alpha_are_divided_at_16_bits(apart: bool) -> None:
+    _, multiplied = straight_and_premultiplied()
+    data = planar(multiplied, 1) if apart else strange.tiff(multiplied, (338, 3, 1, b"\1\0\0\0"))
+    picture = loaded(data)
+    assert picture.alpha is not None
+    again = np.round(picture.colour * (picture.alpha[:, :, None] / 65535))
+    np.testing.assert_array_equal(again, multiplied[:, :, :3])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_colour_of_16_bits_is_one_colour_and_not_its_neighbours(channels: int) -> None:
+    pixels = strange.deep()[:, :, :channels].copy()
+    pixels[10, 10], pixels[10, 11] = pixels[50, 50], pixels[50, 50] ^ 1  # the same in 8 bits
+    picture = loaded(strange.deep_png(pixels.squeeze(), (b"tRNS", pixels[50, 50].astype(">u2").tobytes())))
+    assert picture.depth == 16
+    assert picture.alpha is not None
+    np.testing.assert_array_equal(picture.alpha == 0, (pixels == pixels[50, 50]).all(2))
+
+
 def test_samples_that_cannot_be_had_whole_are_told() -> None:
-    with pytest.warns(PictureWarning, match="not kept: 16 bits a sample"):
-        picture = load(io.BytesIO(strange.deep_png(strange.deep()[:, :, :2])))
+    pixels = np.dstack([strange.deep(), strange.deep()[:, :, 0]])
+    with pytest.warns(PictureWarning, match="not kept: 16 bits a sample, 1 further channel"):
+        picture = load(io.BytesIO(strange.tiff(pixels, (338, 3, 1, bytes(4)))))
     assert picture.depth == 8

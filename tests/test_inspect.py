@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from aecodec.picture.inspect import inspect
+from aecodec.picture import read
+from aecodec.picture.inspect import Contents, inspect
 
 PLAIN = {
     "JPEG": strange.jpeg(),
@@ -306,3 +307,30 @@ def test_damage_in_coded_data_is_told() -> None:
         broken[rng.integers(700, len(data) - 2)] ^= 1 << rng.integers(8)
         found += not inspect(bytes(broken)).holdable
     assert found > 10  # of others, the codes are as good as before: nothing but a checksum could tell
+
+
+def test_code_points_beside_a_profile_are_told_or_held() -> None:
+    data = strange.encoded("AVIF", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    at = data.index(b"colrnclx") + 8
+
+    def with_points(primaries: int, transfer: int) -> Contents:
+        return inspect(data[:at] + bytes([0, primaries, 0, transfer]) + data[at + 4 :])
+
+    assert with_points(2, 2).holdable
+    assert with_points(12, 13).losses == ("colour by code points 12/13/6/1 beside an ICC profile",)
+    hdr = with_points(9, 16)
+    assert hdr.holdable
+    assert hdr.colour is not None
+    assert hdr.colour.cicp == (9, 16, 6, 1)
+    assert hdr.part("ICC profile")
+
+
+def test_exif_of_a_bigtiff_is_told() -> None:
+    pixels = bytes(range(16))
+    tags = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 16), (277, 1), (278, 4), (279, 16), (34665, 32)]
+    entries = b"".join(struct.pack("<HHQQ", tag, 4, 1, value) for tag, value in tags)
+    data = b"II+\0\x08\0\0\0" + struct.pack("<Q", 48) + pixels + bytes(16)
+    data += struct.pack("<Q", len(tags)) + entries + bytes(8)
+    found = read(io.BytesIO(data))
+    assert found.picture.colour.tobytes() == pixels
+    assert (found.losses, found.picture.exif) == (["EXIF of a BigTIFF"], None)

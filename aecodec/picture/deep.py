@@ -12,7 +12,7 @@ from PIL import ImageFile, TiffImagePlugin
 
 from aecodec.errors import AecodecError
 from aecodec.picture.door import open_image
-from aecodec.picture.inspect import Contents, png
+from aecodec.picture.inspect import Contents, png, tiff
 from aecodec.picture.inspect.others import pnm_header
 from aecodec.picture.types import Pixels, Samples
 
@@ -39,14 +39,12 @@ def _in_two_halves(data: bytes, contents: Contents) -> Deep | None:
     for lower in (False, True):
         image = cast(ImageFile.ImageFile, open_image(data, ("PNG", "TIFF")))
         if image.mode.startswith("I;16"):
-            transparent = image.info.get("transparency")
             grey = np.asarray(image).astype(np.uint16)
             if (getattr(image, "tag_v2", None) or {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
                 grey = 65535 - grey  # which Pillow does at 8 bits only
-            alpha = None if transparent is None else np.where(grey == transparent, 0, 65535).astype(np.uint16)
-            return grey, alpha, 16
+            return grey, None, 16
         swapped = [_swapped(tile.args) for tile in image.tile]
-        if image.mode not in ("RGB", "RGBA") or None in swapped or "transparency" in image.info:
+        if image.mode not in ("RGB", "RGBA") or None in swapped:
             return None
         if lower:
             image.tile = [tile._replace(args=args) for tile, args in zip(image.tile, swapped, strict=True)]
@@ -56,8 +54,39 @@ def _in_two_halves(data: bytes, contents: Contents) -> Deep | None:
 
 
 def _tiff(data: bytes, contents: Contents) -> Deep | None:
-    if contents.bit_depth != 12 or contents.samples != "grey" or contents.unheld:
-        return _in_two_halves(data, contents)
+    if contents.bit_depth == 12 and contents.samples == "grey" and not contents.unheld:
+        return _tiff_of_12_bits(data)
+    if contents.bit_depth != 16:
+        return None
+    straight = tiff.premultiplied(data)
+    if parts := tiff.planes(data):
+        count = (1 if contents.samples == "grey" else 3) + contents.alpha
+        found = [_in_two_halves(part, contents) for part in parts[:count]]
+        if None in found:
+            raise AecodecError("no decoder reads it: 16 bits, each channel by itself")  # Pillow reads bytes instead
+        whole = np.dstack([deep[0] for deep in found if deep])
+    elif contents.samples == "grey" and (pairs := tiff.pairs(data)):
+        order = "<u2" if data[:2] == b"II" else ">u2"
+        whole = np.ascontiguousarray(open_image(pairs, ("TIFF",))).view(order)[:, :, : 1 + contents.alpha]
+    else:
+        deep = _in_two_halves(straight or data, contents)
+        if deep is None or straight is None or deep[1] is None:
+            return deep
+        whole = np.dstack([deep[0], deep[1]])
+    whole = whole.astype(np.uint16)
+    return _parted(_straightened(whole) if straight else whole, 16)
+
+
+def _straightened(whole: Samples) -> Samples:
+    """Colours that were multiplied by alpha, 16 bits, as they were before."""
+    alpha = whole[:, :, -1:].astype(np.float64)
+    if (whole > alpha).any():
+        raise AecodecError("colours multiplied by alpha that are brighter than it")
+    straight = np.round(whole[:, :, :-1] * (65535 / np.maximum(alpha, 1)))
+    return np.dstack([straight.astype(np.uint16), whole[:, :, -1]])
+
+
+def _tiff_of_12_bits(data: bytes) -> Deep | None:
     image = open_image(data, ("TIFF",))
     if not image.mode.startswith("I;16"):
         return None
@@ -77,7 +106,17 @@ def _swapped(args: Any) -> Any:
 
 
 def _png(data: bytes, contents: Contents) -> Deep | None:
-    return _in_two_halves(png.essential(data), contents)
+    if contents.bit_depth != 16:
+        return None
+    as_bytes, transparent = png.plain(data)
+    if contents.samples == "grey" and contents.alpha and transparent is None:
+        return _parted(np.ascontiguousarray(open_image(as_bytes, ("PNG",))).view(">u2").astype(np.uint16), 16)
+    deep = _in_two_halves(as_bytes, contents)
+    if deep is None or transparent is None:
+        return deep
+    colour = deep[0] if deep[0].ndim == 3 else deep[0][:, :, None]
+    alpha = np.where((colour == transparent).all(2), 0, 65535).astype(np.uint16)
+    return deep[0], alpha, 16
 
 
 def _pnm(data: bytes, contents: Contents) -> Deep | None:
@@ -132,10 +171,11 @@ def _with_imagecodecs(data: bytes, contents: Contents) -> Deep | None:
 
 
 def _parted(whole: Samples, depth: int) -> Deep | None:
-    if whole.ndim != 3 or whole.shape[2] not in (3, 4):
+    """(H, W, C) to colour and alpha, if C is 2 or 4."""
+    if whole.ndim != 3 or whole.shape[2] > 4:
         return None
-    alpha = np.ascontiguousarray(whole[:, :, 3]) if whole.shape[2] == 4 else None
-    return np.ascontiguousarray(whole[:, :, :3]), alpha, depth
+    alpha = np.ascontiguousarray(whole[:, :, -1]) if whole.shape[2] in (2, 4) else None
+    return np.ascontiguousarray(whole[:, :, :3] if whole.shape[2] > 2 else whole[:, :, 0]), alpha, depth
 
 
 READERS: Mapping[str, Callable[[bytes, Contents], Deep | None]] = {

@@ -54,7 +54,8 @@ def open_image(source: BinaryIO | bytes, formats: tuple[str, ...] = FORMATS) -> 
     try:
         return Image.open(file, formats=known)
     except UnidentifiedImageError:
-        if "HEIF" in known or "HEIF" not in formats or not can_open_heif():
+        file.seek(4)
+        if file.read(4) != b"ftyp" or "HEIF" in known or "HEIF" not in formats or not can_open_heif():
             raise
     import pillow_heif
 

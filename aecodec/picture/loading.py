@@ -18,7 +18,7 @@ from aecodec.picture import metadata
 from aecodec.picture.alpha import fill_hidden
 from aecodec.picture.deep import Deep, deep_samples
 from aecodec.picture.door import can_open_heif, foreign, open_image
-from aecodec.picture.inspect import Contents, inspect, jpeg, png
+from aecodec.picture.inspect import Contents, inspect, jpeg, png, tiff
 from aecodec.picture.types import Picture, Pixels, Samples, Source
 
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
@@ -146,6 +146,9 @@ def _opened(data: bytes, contents: Contents) -> Image.Image:
         essential = png.essential(data)  # else long texts or a broken profile are errors
     elif contents.kind == "JPEG":
         essential = _with_end(data, contents)
+    elif contents.kind == "TIFF" and contents.bit_depth == 16 and contents.samples == "grey":
+        # Pillow knows no grey with alpha of 16 bits; what it opens instead has the same tags.
+        essential = tiff.pairs(data) or next(iter(tiff.planes(data)), data)
     try:
         return open_image(essential)
     except UnidentifiedImageError as error:

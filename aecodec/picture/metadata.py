@@ -129,6 +129,10 @@ def exif_of_image(image: Image.Image) -> bytes | None:
             if same:
                 return bytes(raw)
         if getattr(image, "tag_v2", None):  # Pillow gives all tags of a TIFF file
+            if edited.bigtiff:  # EXIF never is one, and its parts would not be found in it: `inspect` tells of them
+                edited.bigtiff = False
+                for tag in set(SUB_EXIF) & set(edited):
+                    del edited[tag]
             kept = Image.Exif()
             kept.load(edited.tobytes())
             for tag in set(kept) - DESCRIPTION:

@@ -39,6 +39,7 @@ ALPHA = (b"auxiliary:alpha", b"auxid:1")
 PROPERTIES = frozenset(  # of pictures, that Pillow's readers use or that describe the coding
     b"ispe pixi hvcC av1C colr irot imir clap pasp auxC lsel a1op a1lx rloc tols iscl".split()
 )
+HDR = (16, 18)  # transfers, PQ and HLG, that profiles can only hint at
 DISPLAY = {b"clli": "content light level", b"mdcv": "mastering display"}
 TOP_LEVEL = (b"ftyp", b"meta", b"mdat", b"free", b"skip", b"moov", b"wide", b"idat", b"styp")
 MAX_ITEMS = 4096
@@ -244,7 +245,11 @@ class _Items:
             elif tag not in PROPERTIES:
                 unknown.append(Part(f"property {name_of(tag)}", len(data)))
         cicp = next((code_points(data) for data in colours if data[:4] == b"nclx"), None)
-        plain = cicp is None or icc is not None or cicp[:2] in SRGB_CICP
+        plain = cicp is None or cicp[:2] in SRGB_CICP
+        unheld: tuple[str, ...] = ()
+        if icc and cicp and not plain and cicp[1] not in HDR:
+            # A profile stands over code points here, and under them in a PNG and an .aec file.
+            unheld, plain = (f"{Colour(cicp)} beside an ICC profile",), True
         return Contents(
             kind,
             width,
@@ -257,6 +262,7 @@ class _Items:
             auxiliaries=tuple(auxiliaries),
             metadata=tuple(metadata),
             unknown=tuple(unknown),
+            unheld=unheld,
         )
 
     def _family(self, number: int) -> set[int]:

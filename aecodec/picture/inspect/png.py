@@ -161,3 +161,17 @@ def essential(data: bytes) -> bytes:
     """The PNG with nothing in it that a decoder of its first picture does not need: nothing else can disturb it."""
     kept = [each for each in _chunks(Reader(data)) if each[0] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")]
     return SIGNATURE + b"".join(chunk(*each) for each in kept)
+
+
+def plain(data: bytes) -> tuple[bytes, tuple[int, ...] | None]:
+    """A PNG of 16 bits so that its samples can be had as they are: without its transparent colour, which is told beside
+    it; grey with alpha as RGBA of 8 bits, whose pixels are the same bytes."""
+    kept, transparent = [], None
+    for name, content in _chunks(Reader(data)):
+        if name == b"tRNS":
+            transparent = struct.unpack(f">{len(content) // 2}H", content[: len(content) // 2 * 2])
+        elif name == b"IHDR" and content[8:10] == b"\x10\4":
+            kept.append(chunk(name, content[:8] + b"\x08\6" + content[10:]))
+        elif name in (b"IHDR", b"IDAT", b"IEND"):
+            kept.append(chunk(name, content))
+    return SIGNATURE + b"".join(kept), transparent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
@@ -14,12 +16,14 @@ LAYOUT = frozenset(
     | {321, 322, 323, 324, 325, 332, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521}
     | {529, 530, 531, 532, 297, 34675, 700}
 )
-SUB_IFDS, EXIF_IFD, ICC, XMP, IPTC, PHOTOSHOP, LAYERS = 330, 34665, 34675, 700, 33723, 34377, 37724
+SUB_IFDS, EXIF_IFD, GPS_IFD = 330, 34665, 34853
+ICC, XMP, IPTC, PHOTOSHOP, LAYERS = 34675, 700, 33723, 34377, 37724
 GEOGRAPHY = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113})
 RAW_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw
 DNG_VERSION = 50706
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 SAMPLES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
+PLANAR, EXTRA_SAMPLES, PREMULTIPLIED, STRAIGHT = 284, 338, 1, 2
 MAX_IFDS = 10_000
 
 
@@ -79,6 +83,8 @@ def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Di
             metadata.append(Part(name, len(data), data))
     if LAYERS in page:
         auxiliaries.append(Part("layers", page[LAYERS].size))
+    if reader.number(2, 2) == 43 and (EXIF_IFD in page or GPS_IFD in page):
+        metadata.append(Part("EXIF of a BigTIFF", 0))
     if geographic := [tag for tag in page if tag in GEOGRAPHY]:
         metadata.append(Part("geographic tags (GeoTIFF)", sum(page[tag].size for tag in geographic)))
     known = LAYOUT | DESCRIPTION | GEOGRAPHY | {SUB_IFDS, IPTC, PHOTOSHOP, LAYERS}
@@ -108,6 +114,8 @@ def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Di
         contents = replace(contents, unheld=(f"{extra} further channels",))
     if samples == "palette" and 320 in page and any(map(_cut, _numbers(reader, page[320]))):
         contents = replace(contents, unheld=(*contents.unheld, "a palette of 16 bits"))
+    if depths[0] == 16 and _number(reader, page, PLANAR, 1) == 2 and samples not in ("grey", "RGB"):
+        return replace(contents, refusal=f"{samples} samples of 16 bits, each channel by itself: no decoder reads them")
     if any(value == 2 for value in formats):
         contents = replace(contents, unheld=(*contents.unheld, "signed samples"))
     return contents
@@ -166,3 +174,67 @@ def _number(reader: Reader, directory: Directory, tag: int, default: int) -> int
     if tag not in directory or not directory[tag].count:
         return default
     return _numbers(reader, directory[tag])[0]
+
+
+def planes(data: bytes) -> list[bytes]:
+    """A TIFF whose channels lie one behind the other, as TIFFs of one grey channel each; of any other, nothing."""
+    reader, page = _first(data)
+    count = _number(reader, page, 277, 1)
+    if _number(reader, page, PLANAR, 1) != 2 or count < 2:
+        return []
+    depth = _number(reader, page, 258, 1)
+    result = []
+    for channel in range(count):
+        own = {258: (3, 1, depth), 262: (3, 1, 1), 277: (3, 1, 1), PLANAR: (3, 1, 1)}
+        for tag in {273, 279, 324, 325} & set(page):  # places and sizes of strips and tiles
+            parts, size = page[tag].count // count, SIZES[page[tag].kind]
+            at = page[tag].at + channel * parts * size
+            own[tag] = (page[tag].kind, parts, reader.number(at, size) if parts == 1 else at)
+        result.append(_with_tags(reader, own, without=(EXTRA_SAMPLES, 339)))
+    return result
+
+
+def premultiplied(data: bytes) -> bytes | None:
+    """A TIFF whose colours are multiplied by alpha, as if they were not; None if they are not."""
+    reader, page = _first(data)
+    if _number(reader, page, EXTRA_SAMPLES, 0) != PREMULTIPLIED:
+        return None
+    return _with_tags(reader, {EXTRA_SAMPLES: (3, 1, STRAIGHT)})
+
+
+def pairs(data: bytes) -> bytes | None:
+    """A TIFF of grey and alpha of 16 bits as one of RGBA of 8 bits, whose pixels are the same bytes; None if it is of
+    another kind, or they are not."""
+    reader, page = _first(data)
+    photometric, channels, planar, predictor = (_number(reader, page, tag, 1) for tag in (262, 277, PLANAR, 317))
+    if (photometric, channels, planar, predictor) != (1, 2, 1, 1) or _number(reader, page, 258, 1) != 16:
+        return None
+    eight = {258: (3, 1, 8), 262: (3, 1, 2), 277: (3, 1, 4), EXTRA_SAMPLES: (3, 1, STRAIGHT)}
+    return _with_tags(reader, eight, without=(339,))
+
+
+def _first(data: bytes) -> tuple[Reader, Directory]:
+    reader = Reader(data, "little" if data[:2] == b"II" else "big")
+    big = reader.number(2, 2) == 43
+    return reader, _directory(reader, reader.number(8, 8) if big else reader.number(4, 4), big)[0]
+
+
+def _with_tags(reader: Reader, tags: Mapping[int, tuple[int, int, int]], without: Collection[int] = ()) -> bytes:
+    """The file with a copy of its first directory, and no other, in which these tags have another type, count, and
+    value, or place of their values."""
+    order, data = "<" if reader.order == "little" else ">", bytes(reader.data)
+    big = reader.number(2, 2) == 43
+    at, head, entry = (reader.number(8, 8), 8, 20) if big else (reader.number(4, 4), 2, 12)
+    entries = {}
+    for k in range(reader.number(at, head)):
+        place = at + head + entry * k
+        entries[reader.number(place, 2)] = reader.bytes(place, entry)
+    for tag, (kind, count, value) in tags.items():
+        letter = {1: "B", 2: "H", 4: "I", 8: "Q"}[SIZES[kind]] if count == 1 else "Q" if big else "I"
+        inline = struct.pack(order + letter, value).ljust(8 if big else 4, b"\0")
+        entries[tag] = struct.pack(order + ("HHQ" if big else "HHI"), tag, kind, count) + inline
+    kept = [entries[tag] for tag in sorted(entries) if tag not in without]
+    directory = struct.pack(order + ("Q" if big else "H"), len(kept)) + b"".join(kept) + bytes(8 if big else 4)
+    start = -(-len(data) // 8) * 8
+    where = data[:8] + struct.pack(order + "Q", start) if big else data[:4] + struct.pack(order + "I", start)
+    return where + data[len(where) :].ljust(start - len(where), b"\0") + directory
