@@ -23,7 +23,7 @@ from crashing import AT_THE_END, full_disks, states
 from PIL import Image
 
 from aecodec import archive
-from aecodec.archive import local, writer
+from aecodec.archive import index, local, writer
 from aecodec.errors import AecodecError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
@@ -291,6 +291,28 @@ def test_two_writers_lose_nothing(tmp_path: Path, options: dict[str, Any]) -> No
         archive.append(tmp_path / f"s{number}", tmp_path / "arc", **options)
     assert len(archive.Archive(tmp_path / "arc")) == 81
     assert archive.verify(tmp_path / "arc").problems == []
+
+
+@pytest.mark.parametrize("when", ["the index is read", "shards are listed"])
+def test_shards_that_are_added_while_an_archive_is_opened_are_not_missing(
+    source: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    arc = tmp_path / "arc"
+    archive.create(source, arc, **options)
+    (source / "new.txt").write_text("new")
+    place, name = (index, "read_lines") if when == "the index is read" else (local.LocalFolder, "zips")
+    original = getattr(place, name)
+
+    def and_then_append(folder: local.LocalFolder) -> Any:
+        result = original(folder)
+        monkeypatch.setattr(place, name, original)
+        archive.append(source, arc, **options)
+        return result
+
+    monkeypatch.setattr(place, name, and_then_append)
+    opened = archive.Archive(arc)
+    assert (opened.absent, opened.damaged) == ([], [])
+    assert archive.verify(opened).problems == []
 
 
 def test_a_shard_is_never_replaced_by_another_writer(source: Path, tmp_path: Path, options: dict[str, Any]) -> None:

@@ -122,6 +122,8 @@ class Archive(Mapping[str, Item]):
     ):
         self.folder, single = storage.resolve(path)
         self.single = single
+        # The index first: shards that another run adds meanwhile may be more than it lists, but none is missing.
+        listed, problem = index.read_lines(self.folder) if single is None else (None, "")
         self.shards = self.folder.zips() if single is None else [single]
         self._codec_options = (device, model)
         self.settings: list[dict[str, Any]] = []
@@ -131,13 +133,12 @@ class Archive(Mapping[str, Item]):
         self.dangling: dict[str, Record] = {}
         self._items: dict[str, Item] = {}
         self.missing: dict[str, Record] = {}
-        self.index: dict[str, str] | None = None
-        self.damaged_index = ""
+        self.index = None if problem else listed
+        self.damaged_index = f"{problem}; aecodec archive repair writes it anew" if problem else ""
         self.first_format: set[str] = set()
-        self.absent: list[str] = []
+        known = [] if single else [*self.shards, *(listed or {})]
+        self.absent = sorted({*known, *index.gaps(known)} - {*self.shards})
         self.states: dict[str, tuple[int, int | None]] = {}
-        if single is None:
-            self._read_index()
         if (not self.shards and not self.absent) or (single is not None and not self.folder.exists(single)):
             raise AecodecError(f"{path}: no archive here" + (self.damaged_index and f", but {index.INDEX}, damaged"))
         for shard in self.shards:
@@ -160,15 +161,6 @@ class Archive(Mapping[str, Item]):
             )
         if self.absent:
             warnings.warn(f"missing: {', '.join(self.absent)}", ArchiveWarning, stacklevel=2)
-
-    def _read_index(self) -> None:
-        listed, problem = index.read_lines(self.folder)
-        if problem:
-            self.damaged_index = f"{problem}; aecodec archive repair writes it anew"
-        else:
-            self.index = listed
-        listed = listed or {}
-        self.absent = sorted({*listed, *index.gaps([*self.shards, *listed])} - {*self.shards})
 
     def _add(self, shard: str, salvage: bool) -> None:
         self.states[shard] = self.folder.state(shard)

@@ -120,6 +120,8 @@ def _shard_problem(opened: Archive, shard: str) -> str:
         except (FormatError, OSError) as error:
             return reason_of(error)
     listed = (opened.index or {}).get(shard, digest)
+    if listed != digest and (index.read_lines(opened.folder)[0] or {}).get(shard) == digest:
+        return ""  # written anew, and listed, since the archive was opened
     if listed != digest and opened.folder.stopped([shard]).get(shard) == digest:
         opened.notes.append(
             f"{shard} was written anew by a run that was stopped before it could say so in {index.INDEX}"
