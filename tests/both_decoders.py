@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, byref, c_char, c_int, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from aecodec import container
 from aecodec.codec import Codec
 from aecodec.errors import AecodecError
 from aecodec.native import build
+from aecodec.picture import depth_of
 
 NO_MODEL = bytes(container.MODEL_ID_BYTES)  # stands for the id of a small model, which is made anew each time
 FAR = {"aec1": 3, "aec2": 0}  # levels of 255 between the two; in aec1 only symbols that no encoder writes are so far
@@ -37,13 +38,16 @@ class Libaec:
             "aec_file_open": (c_void_p, c_size_t, c_uint64, c_void_p, c_void_p),
             "aec_model_open": (c_void_p, c_size_t, c_void_p, c_void_p, c_void_p),
             "aec_decode": (c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p),
+            "aec_file_salvage": (c_void_p, c_size_t, c_uint64, c_void_p, c_void_p),
             "aec_file_info": (c_void_p,),
+            "aec_file_chunk": (c_void_p, c_uint32, c_char_p, c_void_p),
             "aec_file_close": (c_void_p,),
         }
         for name, types in arguments.items():
             getattr(self.library, name).argtypes = types
         self.library.aec_file_close.restype = None
         self.library.aec_file_info.restype = POINTER(Info)
+        self.library.aec_file_chunk.restype = c_void_p
         error = Error()
         if self.library.aec_model_open(weights, len(weights), model_id, byref(self.model), byref(error)):
             raise ValueError(error.message)
@@ -64,6 +68,19 @@ class Libaec:
         finally:
             self.library.aec_file_close(file)
 
+    def salvage(self, data: bytes) -> tuple[list[str], int] | None:
+        """The chunks that are intact, and how many damages there are; None if nothing can be had."""
+        own, file, error = (c_uint8 * len(data)).from_buffer_copy(data), c_void_p(), Error()
+        if self.library.aec_file_salvage(own, len(data), self.pixel_limit, byref(file), byref(error)):
+            return None
+        info, names, name = self.library.aec_file_info(file).contents, [], ctypes.create_string_buffer(5)
+        for number in range(info.chunks):
+            self.library.aec_file_chunk(file, number, name, None)
+            names.append(name.value.decode())
+        damages = info.damages
+        self.library.aec_file_close(file)
+        return sorted(names), damages
+
 
 class Both:
     """A small model in both decoders."""
@@ -80,6 +97,17 @@ class Both:
         except AecodecError as error:
             samples = str(error)
         return samples, self.libaec.decode(data)
+
+    def check_salvage(self, data: bytes) -> None:
+        """Raises AssertionError if the two find other parts of a damaged file intact."""
+        try:
+            file, damage = container.salvage(data, self.libaec.pixel_limit)
+            depth_of(file.chunks)
+            found: tuple[list[str], int] | None = (sorted(file.chunks), len(damage))
+        except AecodecError:
+            found = None
+        other = self.libaec.salvage(data)
+        assert found == other, f"salvaged by torch {found}, by libaec {other}"
 
     def levels_apart(self, data: bytes) -> float | None:
         """How far pixels are apart, in levels of 255; None if both refuse the file. Raises AssertionError if only one

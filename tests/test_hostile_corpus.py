@@ -29,5 +29,6 @@ def test_decoders_agree(both: Both, path: Path) -> None:
     data = with_model(path.read_bytes(), both.torch.model.id)
     apart = both.levels_apart(data)
     assert apart is None or apart <= both.far
+    both.check_salvage(data)
     with suppress(AecodecError):
         both.torch.salvage(data)

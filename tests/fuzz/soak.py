@@ -1,7 +1,8 @@
 """Mutated files through both decoders, torch and libaec: python tests/fuzz/soak.py SEEDS FAMILY SECONDS [SEED]
 
-SEEDS: the folder that seeds.py made. Both have to refuse a file, or to make the same picture of it. An input on which
-they do not agree, or that ends the run, is left as `crash-FAMILY-SEED-NUMBER.aec`. Prints how many there were of each.
+SEEDS: the folder that seeds.py made. Both have to refuse a file, or to make the same picture of it, and to find the
+same parts intact of one that is damaged besides. An input on which
+they do not agree, is left as `crash-FAMILY-SEED-NUMBER.aec`, one that ends the run as `last-FAMILY-SEED.aec`. Prints how many there were of each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from mutating import mutated
+from mutating import changed, mutated
 from seeds import PIXEL_LIMIT  # with which the tests' modules are found
 
 from aecodec import container  # isort: skip
@@ -33,16 +34,19 @@ def main(folder: Path, family: str, seconds: float, seed: int) -> int:
     while time.monotonic() < end:
         number += 1
         data = mutated(source, seeds)
-        last.write_bytes(data)  # whatever happens now
+        damaged = changed(source, data)  # in whatever place, which checksums tell
         signal.alarm(PATIENCE)
         try:
+            last.write_bytes(damaged)  # whatever happens now
+            both.check_salvage(damaged)
+            last.write_bytes(data)
             apart = both.levels_apart(data)
             assert apart is None or apart <= both.far, f"{apart:.0f} levels apart"
             counts["refused" if apart is None else f"{apart:.0f} levels apart"] += 1
         except Exception as error:
             counts["failures"] += 1
             print(f"{number}: {type(error).__name__}: {error}", flush=True)
-            last.with_name(f"crash-{family}-{seed}-{number}.aec").write_bytes(data)
+            last.with_name(f"crash-{family}-{seed}-{number}.aec").write_bytes(last.read_bytes())
         signal.alarm(0)
     last.unlink()
     print(json.dumps({"family": family, "inputs": number, **counts}))
