@@ -1,8 +1,8 @@
 """Mutated files through both decoders, torch and libaec: python tests/fuzz/soak.py SEEDS FAMILY SECONDS [SEED]
 
 SEEDS: the folder that seeds.py made. Both have to refuse a file, or to make the same picture of it, and to find the
-same parts intact of one that is damaged besides. An input on which
-they do not agree, is left as `crash-FAMILY-SEED-NUMBER.aec`, one that ends the run as `last-FAMILY-SEED.aec`. Prints how many there were of each.
+same parts intact of one that is damaged besides. An input on which they do not agree is left as
+`crash-FAMILY-SEED-NUMBER.aec`, one that ends the run as `last-FAMILY-SEED.aec`. Prints what happened how often.
 """
 
 from __future__ import annotations
