@@ -6,6 +6,7 @@ import io
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 import aecodec.pillow
 from aecodec import container, metrics
 from aecodec.codec import Codec
+from aecodec.errors import PictureWarning
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +154,13 @@ def test_files_are_closed_after_loading(file: Path) -> None:
     stream = io.BytesIO(file.read_bytes())
     Image.open(stream).load()
     assert not stream.closed  # it belongs to the caller
+
+
+def test_of_several_frames_one_is_saved_and_the_others_are_told(tmp_path: Path, photo: np.ndarray) -> None:
+    image = Image.fromarray(photo)
+    with pytest.warns(PictureWarning, match="only the current frame"):
+        image.save(tmp_path / "x.aec", save_all=True, append_images=[image])
+    assert Image.open(tmp_path / "x.aec").size == image.size
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image.save(tmp_path / "x.aec", save_all=True)

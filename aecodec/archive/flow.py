@@ -7,12 +7,14 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aecodec.archive.manifest import FAILED, ORIGINAL, OTHER, PICTURE, Record
 from aecodec.errors import AecodecError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future  # takes longer to import than listing an archive
 
 INSTALL = "pip install"  # in reasons
 PRESENT = "present"  # counted in reports: the archive held it already

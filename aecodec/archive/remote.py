@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -117,6 +116,8 @@ class RemoteFolder:
         replace: bool = True,
     ) -> int:
         """Creates or replaces a file once all of it is there. Returns its size in bytes."""
+        import tempfile
+
         # From a local file: closing a remote file on an error would publish half of it.
         with tempfile.TemporaryFile() as file:
             write(cast(BinaryIO, file))
@@ -150,6 +151,8 @@ class RemoteDraft(Draft):
     """A draft in a temporary folder of this machine, which is uploaded when it is whole."""
 
     def __init__(self, folder: RemoteFolder, name: str):
+        import tempfile
+
         self._temporary = tempfile.TemporaryDirectory()
         self._folder = folder
         super().__init__(Path(self._temporary.name), name)

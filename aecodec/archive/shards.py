@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -275,6 +274,8 @@ def find_seal(tail: bytes) -> tuple[int, int, int, str, str] | None:
 
 def _open_by_directory(file: BinaryIO) -> Contents:
     """A shard without a seal: of the first format, or damaged there."""
+    import zipfile  # slow to import
+
     try:
         with zipfile.ZipFile(file) as opened:
             if min((member.header_offset for member in opened.infolist()), default=0):

@@ -17,7 +17,7 @@ import click
 
 from aecodec import container, files, inputs, models
 from aecodec.cli import output, process
-from aecodec.cli.options import DEVICE, MODEL, THREADS, Region, encode_options, examples, take_options, together
+from aecodec.cli.options import DEVICE, MODEL, PATH, THREADS, Region, encode_options, examples, take_options, together
 from aecodec.errors import AecodecError, FormatError, PictureWarning
 from aecodec.facts import model_name
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Conversion
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from aecodec.codec import Codec
 
 STRIPS = ("gps", "all")
-PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
 FILE_OPTIONS = together(
     click.option("-o", "--output", "target", metavar="FILE|DIR", help="Where results go; default: beside the inputs."),
     click.option("-r", "--recursive", is_flag=True, help="Go through folders."),

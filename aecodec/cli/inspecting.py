@@ -11,8 +11,7 @@ import click
 
 from aecodec import facts, files
 from aecodec.cli import output, process
-from aecodec.cli.coding import PATH
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL, examples
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, PATH, examples
 from aecodec.errors import AecodecError
 from aecodec.files import STANDARD
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,7 @@ from aecodec.options import EncodeOptions
 Command = Callable[..., Any]
 Decorator = Callable[[Any], Any]
 
+PATH = click.Path(path_type=Path, allow_dash=True, readable=False)  # one unreadable file must not stop the others
 DEVICE = click.option("--device", default="auto", metavar="auto|cpu|cuda", show_default=True)
 MODEL = click.option("--model", metavar="NAME|FILE", help="A released model or a weights file.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")

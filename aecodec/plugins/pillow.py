@@ -6,13 +6,14 @@ Opening reads and verifies the file, but neither torch nor the network is loaded
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import fields, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
 from aecodec import container
-from aecodec.errors import AecodecError
+from aecodec.errors import AecodecError, PictureWarning
 from aecodec.options import EncodeOptions
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def register(codec: Codec | None = None) -> None:
     _registered = codec
     Image.register_open(FORMAT, AecImageFile, lambda prefix: prefix.startswith(container.MAGIC))
     Image.register_save(FORMAT, _save)
+    Image.register_save_all(FORMAT, _save_one)
     Image.register_extension(FORMAT, ".aec")
     Image.register_mime(FORMAT, "image/x-aecodec")
 
@@ -123,3 +125,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     except AecodecError as error:
         raise OSError(f"cannot be written as {FORMAT}: {error}") from error
     file.write(data)
+
+
+def _save_one(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """What `save_all` asks for, as far as a file of one picture can: the image's current frame."""
+    if getattr(image, "n_frames", 1) > 1 or image.encoderinfo.get("append_images"):
+        warnings.warn(f"{FORMAT} holds one picture: only the current frame is saved", PictureWarning, stacklevel=3)
+    _save(image, file, filename)
