@@ -53,7 +53,12 @@ class _Setting(click.ParamType):
 @MIX
 @click.option("--steps", type=int, help="Stop at this step; default: run until interrupted.")
 @click.option("--minutes", type=float, help="Stop after this time.")
-@click.option("--decay", type=int, metavar="STEPS", help="Decay the learning rate from the trunk, for a release.")
+@click.option(
+    "--decay",
+    type=int,
+    metavar="STEPS",
+    help="From what is trained so far, with a learning rate that falls to 0, for a release.",
+)
 @click.option(
     "--tune", type=int, metavar="STEPS", help="After a decay, or with --start: tune on the latents that files hold."
 )
