@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from aecodec.exact.layers import interpolate_rows
 from aecodec.families.aec1.network import Aec1
-from aecodec.families.aec1.training import fit_tables
 from aecodec.families.aec1.weights import Parts, trainable
 from aecodec.families.aec2.config import ModelConfig
 from aecodec.families.aec2.network import ACTIVATION_MAX, SIGNED_MAX, Aec2
@@ -210,7 +209,8 @@ def main() -> None:
     new = convert(old, ModelConfig(), x)
     encoder = Encoder.of(asdict(Parts(weights).encoder))
     metadata = metadata_of(new.config, encoder, {"step": "0", "training_minutes": "0"})
-    print(write_weights(options.out, "aec2", tensors_of(new, *fit_tables(None)), metadata))
+    tables = (torch.tensor(weights.tensors[f"tables.{name}"]) for name in ("frequencies", "reach"))
+    print(write_weights(options.out, "aec2", tensors_of(new, *tables), metadata))
 
 
 if __name__ == "__main__":
