@@ -624,14 +624,21 @@ def test_an_index_that_is_left_alone_is_not_forgotten(arc: Path, source: Path, s
     assert {"00001.zip", "00002.zip"} <= dict(archive.verify(arc).problems).keys()
 
 
+def archived_to_be_redone(folder: Path, weights: Path) -> dict[str, Any]:
+    """Makes an archive "arc" of a text and of a picture that it keeps as it is. Returns the options with which `redo`,
+    beside min_saving, compresses it."""
+    (folder / "s").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((64, 64)).save(folder / "s" / "a.png")
+    (folder / "s" / "b.txt").write_text("text" * 100)
+    options: dict[str, Any] = {"model": weights, "device": "cpu", "min_psnr": None, "effort": 0}
+    archive.create(folder / "s", folder / "arc", min_saving=0.9999, **options)
+    return options
+
+
 def test_redo_does_not_seal_damage(tmp_path: Path, small_weights: Path) -> None:
     """What a shard that is written anew holds beside was right before, or nothing is written."""
-    (tmp_path / "s").mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((64, 64)).save(tmp_path / "s" / "a.png")
-    (tmp_path / "s" / "b.txt").write_text("text" * 100)
-    options: dict[str, Any] = {"model": small_weights, "device": "cpu", "min_psnr": None, "effort": 0}
-    archive.create(tmp_path / "s", tmp_path / "arc", min_saving=0.9999, **options)
+    options = archived_to_be_redone(tmp_path, small_weights)
     shard = tmp_path / "arc" / "00000.zip"
     place = archive.Archive(tmp_path / "arc")["b.txt"].offset
     damaged = flipped(shard.read_bytes(), 8 * place)
@@ -645,12 +652,7 @@ def test_redo_does_not_seal_damage(tmp_path: Path, small_weights: Path) -> None:
 def test_an_archive_that_was_open_while_it_was_written_anew_is_not_called_damaged(
     tmp_path: Path, small_weights: Path
 ) -> None:
-    (tmp_path / "s").mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((64, 64)).save(tmp_path / "s" / "a.png")
-    (tmp_path / "s" / "b.txt").write_text("text" * 100)
-    options: dict[str, Any] = {"model": small_weights, "device": "cpu", "min_psnr": None, "effort": 0}
-    archive.create(tmp_path / "s", tmp_path / "arc", min_saving=0.9999, **options)
+    options = archived_to_be_redone(tmp_path, small_weights)
     opened = archive.Archive(tmp_path / "arc")
     archive.redo(tmp_path / "arc", min_saving=0, **options)
     with pytest.raises(FormatError, match="was written anew after this archive was opened; open it again"):

@@ -80,3 +80,9 @@ def gaps(names: Iterable[str]) -> list[str]:
     """Names of numbered shards that should be there, since one with a higher number is."""
     numbers = {int(name[:-4]) for name in names if re.fullmatch(r"\d{5}\.zip", name)}
     return [f"{number:05}.zip" for number in range(max(numbers, default=-1)) if number not in numbers]
+
+
+def absent(shards: Iterable[str], listed: Iterable[str]) -> list[str]:
+    """Names of shards that should be there and are not: listed, or in a gap. shards: that are there."""
+    known = [*shards, *listed]
+    return sorted({*known, *gaps(known)} - {*shards})

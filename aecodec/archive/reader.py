@@ -136,8 +136,7 @@ class Archive(Mapping[str, Item]):
         self.index = None if problem else listed
         self.damaged_index = f"{problem}; aecodec archive repair writes it anew" if problem else ""
         self.first_format: set[str] = set()
-        known = [] if single else [*self.shards, *(listed or {})]
-        self.absent = sorted({*known, *index.gaps(known)} - {*self.shards})
+        self.absent = index.absent(self.shards, listed or {}) if single is None else []
         self.states: dict[str, tuple[int, int | None]] = {}
         if (not self.shards and not self.absent) or (single is not None and not self.folder.exists(single)):
             raise AecodecError(f"{path}: no archive here" + (self.damaged_index and f", but {index.INDEX}, damaged"))

@@ -266,7 +266,7 @@ def repair(archive: str | Path) -> Report:
         final = {name: digest for name, digest in known.items() if digest not in digests.values()} | digests
         report.problems += [
             (name, "is missing; only the folder it was made from, or a copy, can bring it back")
-            for name in sorted({*final, *index.gaps([*names, *final])} - {*names})
+            for name in index.absent(names, final)
         ]
         if single is None and (final != listed or problem):
             index.write_index(folder, final)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from random import Random
 
 from aecodec.container import CHUNKED, MAGIC, TILE_UNIT, TILED, File, crc, encode_varint
+from aecodec.picture.inspect import png
 
 EDGES = [0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 1000, 1024, 2**14, 2**16, 2**22, 2**31, 2**35 - 1]
 QUALITIES = [0, 99, 100, 101, 5000, 9999, 10000, 10001, 65535]
@@ -54,8 +53,7 @@ def changed_png(random: Random, data: bytes) -> bytes:
         chunks[at] = random.choice(PNG_TYPES), body
     else:
         chunks[at] = name, changed(random, body)
-    parts = (struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks)
-    return data[:SIGNATURE] + b"".join(parts)
+    return data[:SIGNATURE] + b"".join(png.chunk(*each) for each in chunks)
 
 
 def mutated(random: Random, seeds: list[File]) -> bytes:
