@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         PictureWarning,
     )
     from aecodec.facts import Info
-    from aecodec.inputs import Encoded, Given
+    from aecodec.inputs import Encoded, ImageLike
     from aecodec.options import EncodeArguments, EncodeOptions
     from aecodec.picture import Samples
 
@@ -70,7 +70,7 @@ _MODULES |= dict.fromkeys(_ERRORS, "aecodec.errors")
 _ROOMS = ("archive",)  # subpackages that people reach as attributes
 
 
-def compress(image: Given, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
+def compress(image: ImageLike, quality: float | None = None, **options: Unpack[EncodeArguments]) -> bytes:
     """A picture as the bytes of an .aec file, with the default model on the best device.
 
     image: file name, open file, bytes of a picture file, Pillow image, or array (H, W, 3), (H, W) or (H, W, 4).
@@ -111,7 +111,7 @@ def decompress(
     return _default_decoder().decompress(data, region, as_array=as_array, upright=upright)  # type: ignore[call-overload]
 
 
-def describe(given: Given | Encoded, quality: float | None = None) -> Description:
+def describe(given: ImageLike | Encoded, quality: float | None = None) -> Description:
     """What a picture, or the one in an .aec file, is like, as 0.6 kB to search with. See `Codec.describe`.
 
     >>> import numpy, aecodec

@@ -63,9 +63,9 @@ def analyses(
     return batches(partial(_analyse, family, pictures), strips, lambda strip: strip.kind)
 
 
-def kept(analyses: Sequence[list[Analysed]]) -> list[Analysis]:
-    """The same of what has been done already, to be used again."""
-    return [Job(sum(box.area for one in done for _, _, box in one.tiles), partial(list, done)) for done in analyses]
+def as_jobs(results: Sequence[list[Analysed]]) -> list[Analysis]:
+    """Results of analyses as jobs that are done already, for pictures that are coded more than once."""
+    return [Job(sum(box.area for one in done for _, _, box in one.tiles), partial(list, done)) for done in results]
 
 
 def pixels_of(pictures: Sequence[Picture], tiles: Sequence[tuple[int, int, Box]]) -> Samples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from aecodec.pipeline import batches, in_parallel
 from aecodec.tiling import Box, Size
 
 Region = tuple[int, int, int, int]  # x, y, width, height, in pixels
+Decode = Callable[[Sequence[File], Sequence[Region | None] | None], list[Picture]]  # see `Codec.decode`
 
 LOST = 128  # level of the pixels of tiles that are lost to damage
 PIECE_PIXELS = 2**21  # about as many are synthesised in one piece: fewer halos for more memory

@@ -60,7 +60,7 @@ def info(data: Encoded) -> Info:
         height=header.height,
         mode=("L", "LA", "RGB", "RGBA")[header.channels - 1],
         depth=depth_of(content.chunks),
-        bpp=8 * len(data) / (header.width * header.height),
+        bpp=8 * len(data) / header.pixels,
         quality=header.quality / 100,
         model=model_name(header.model_id),
         portable=container.LOCAL not in content.chunks,

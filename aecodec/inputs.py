@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aecodec.container import MAGIC
+from aecodec.container import MAGIC, check_limit
 from aecodec.errors import AecodecError, FormatError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aecodec.picture import Picture, Samples
 
     Bytes: TypeAlias = bytes | bytearray | memoryview
-    Given: TypeAlias = str | os.PathLike[str] | BinaryIO | Bytes | Image.Image | Samples | Picture
+    ImageLike: TypeAlias = str | os.PathLike[str] | BinaryIO | Bytes | Image.Image | Samples | Picture
     Encoded: TypeAlias = Bytes | str | os.PathLike[str] | BinaryIO
 
 PICTURE = "a file name, an open file, the bytes of a picture file, a Pillow image or an array (H, W, 3)"
@@ -38,8 +38,18 @@ ARCHIVE = b"PK\x03\x04"
 CHANNELS = (1, 3, 4)
 
 
-def picture(given: Any) -> Any:
-    """What of `Given` it is, as `picture.load` takes it. Raises AecodecError that says what to do if it is none."""
+def load(given: ImageLike, pixel_limit: int) -> Picture:
+    """A picture, whatever it is given as. Raises AecodecError that says what to do if it is none or cannot be read,
+    LimitError if it has more pixels."""
+    from aecodec import picture  # which needs Pillow
+
+    loaded = picture.load(_source(given), pixel_limit)
+    check_limit(loaded.width, loaded.height, pixel_limit)  # of arrays and images, too
+    return loaded
+
+
+def _source(given: Any) -> Any:
+    """What of `picture.Source` it is."""
     if isinstance(given, (bytes, bytearray, memoryview)):
         return io.BytesIO(given)
     if isinstance(given, (list, tuple)):

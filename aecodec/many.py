@@ -14,7 +14,7 @@ HELD_PIXELS = 2**24  # about as many wait to be worked on together: what is held
 READ_AT_ONCE = 8
 
 Errors = Literal["raise", "return"]
-Done = Callable[[int, Any], object]
+Callback = Callable[[int, Any], object]
 
 I = TypeVar("I")  # noqa: E741
 P = TypeVar("P")
@@ -37,7 +37,7 @@ class Many(Generic[I, P, R]):
         kind: Callable[[int], Hashable],
         work: Callable[[Hashable, Sequence[P]], Sequence[R]],
         errors: Errors = "raise",
-        done: Done | None = None,
+        done: Callback | None = None,
     ):
         if errors not in ("raise", "return"):
             raise AecodecError(f"errors {errors!r}; expected 'raise' or 'return'")

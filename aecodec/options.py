@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import isqrt
 from numbers import Real
@@ -159,6 +159,24 @@ class EncodeOptions:
             if value is not None:
                 parsed[name] = _whole(name, value) if known[name] in (int, parse_size) else value
         return cls(**parsed)
+
+    @classmethod
+    def of_each(
+        cls, count: int, common: Mapping[str, Any], each: Sequence[EncodeOptions] | None
+    ) -> Sequence[EncodeOptions]:
+        """The options of so many pictures. common: of all, as `parse` takes them; each: of each its own, instead.
+
+        Raises AecodecError if both are given, or not as many as there are pictures.
+        """
+        if isinstance(common.get("quality"), (list, tuple)):
+            raise AecodecError(
+                "quality is that of all pictures; for one of each: each=[EncodeOptions(quality=40), ...]"
+            )
+        if each is None:
+            return [cls.parse(common)] * count
+        if len(each) != count or any(value is not None for value in common.values()):
+            raise AecodecError(f"{len(each)} options for {count} pictures, and none beside them, are expected")
+        return each
 
     @property
     def needs_search(self) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aecodec import container, patches
+from aecodec.canvas import Decode
 from aecodec.container import File
 from aecodec.errors import FormatError
 from aecodec.patches import BLOCK, Mask, drawing
@@ -24,7 +25,6 @@ from aecodec.picture import Picture, Pixels
 from aecodec.tiling import Box
 
 Write = Callable[[Picture], File]  # at the same quality
-Read = Callable[[File, tuple[int, int, int, int] | None], Picture]  # a region, see `Codec.decompress`, or all
 OfBlocks = npt.NDArray[np.float32]
 
 COLOURS = (8, 12, 16, 24, 32, 48, 64, 96)  # along edges; the last version has all
@@ -90,16 +90,16 @@ class Drawing:
             self._steps = drawing.steps(picture.colour)
             self.mask = drawing.drawn(self._steps)
 
-    def patched(self, file: File, write: Write, read: Read) -> bytes:
+    def patched(self, file: File, write: Write, decode: Decode) -> bytes:
         """The bytes of the file, or of one in which a lossless code holds some of its blocks, if that costs less."""
         plain = container.write(file)
         if not self.mask.any():
             return plain
         quality = file.header.quality / 100
         levels, colours = 1 / (8 * worth_of_a_bit(quality)), price_of_colours(quality, self._visual)
-        errors = self._errors(file, read)
+        errors = self._errors(file, decode)
         lossy = errors * levels + self._share(sum(map(len, file.tiles)))
-        pixels = self.picture.width * self.picture.height
+        pixels = self.picture.pixels
         best, least = plain, len(plain) + float(errors.sum()) * levels
         for version in self._candidates(lossy, colours):
             if not np.isfinite(version.sizes).all():
@@ -109,7 +109,7 @@ class Drawing:
                 left = float(version.errors[mask].sum()) * colours + float(errors[~mask].sum()) * levels
                 if len(chunk) + left >= least:
                     continue  # whatever the rest takes
-                data = self._without_network(file, version, chunk, read) if mask.all() else None
+                data = self._without_network(file, version, chunk, decode) if mask.all() else None
                 if data is None:
                     rest = replace(self.picture, colour=patches.without(self.picture.colour, mask, self.tiles))
                     data = container.write(_with_chunk(write(rest), chunk))
@@ -157,12 +157,12 @@ class Drawing:
         parts = (np.where(whole, one, other) for one, other in zip(exact[1:], few[1:], strict=True))
         return [Candidate(pixels, *parts), exact]
 
-    def _errors(self, file: File, read: Read) -> OfBlocks:
+    def _errors(self, file: File, decode: Decode) -> OfBlocks:
         """Squared errors of the blocks that are looked at in a file, tile by tile; 0 of the others, for the sake of
         time."""
         colour, blocks = self.picture.colour, self._looked_at
         if blocks.all():
-            return patches.squared_errors(colour, read(file, None).colour)
+            return patches.squared_errors(colour, decode([file], None)[0].colour)
         errors = np.zeros(blocks.shape, np.float32)
         for tile in self.tiles:
             own = tile.rounded_out(BLOCK).in_units(BLOCK)
@@ -176,7 +176,7 @@ class Drawing:
                 )
                 part = colour[top * BLOCK : (bottom + 1) * BLOCK, left * BLOCK : (right + 1) * BLOCK]
                 region = int(left) * BLOCK, int(top) * BLOCK, part.shape[1], part.shape[0]
-                found = patches.squared_errors(part, read(file, region).colour)
+                found = patches.squared_errors(part, decode([file], [region])[0].colour)
                 errors[top : bottom + 1, left : right + 1] = found
         return np.where(blocks, errors, np.float32(0))
 
@@ -218,12 +218,13 @@ class Drawing:
             self._chunks[key] = patches.pack(made)
         return self._chunks[key]
 
-    def _without_network(self, file: File, version: Candidate, chunk: bytes, read: Read) -> bytes | None:
+    def _without_network(self, file: File, version: Candidate, chunk: bytes, decode: Decode) -> bytes | None:
         """The file in which patches cover all, so that it does not matter what the network makes of empty payloads;
         None if the family has no meaning for these."""
         other = replace(_with_chunk(file, chunk), tiles=[b""] * len(file.tiles))
         try:
-            return container.write(other) if np.array_equal(read(other, None).colour, version.pixels) else None
+            (picture,) = decode([other], None)
+            return container.write(other) if np.array_equal(picture.colour, version.pixels) else None
         except FormatError:
             return None
 

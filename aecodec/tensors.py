@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from aecodec import canvas
+from aecodec.canvas import Canvas, Decode, Region
+from aecodec.container import File, Header
 from aecodec.errors import AecodecError
+from aecodec.families.base import Rendering
+from aecodec.models import Model
 from aecodec.picture import Samples
+
+
+def colours(
+    files: Sequence[File],
+    regions: Sequence[Region | None] | None,
+    device: str,
+    model_of: Callable[[Header], Model],
+    decode: Decode,
+) -> list[tuple[Samples | Tensor, int]]:
+    """Colours, (H, W, 3) or (H, W), and bits of a sample: tensors on the device, if all models leave pixels there;
+    otherwise arrays, from `decode`."""
+    found = [] if device == "cpu" else [model_of(file.header) for file in files]
+    if not found or not all(isinstance(model.family, Rendering) for model in found):
+        return [(picture.colour, picture.depth) for picture in decode(files, regions)]
+    areas = regions or [None] * len(files)
+    wanted = [Canvas(*each, on_device=True) for each in zip(files, found, areas, strict=True)]
+    return [(tensor, one.depth) for one, tensor in zip(wanted, canvas.tensors(wanted), strict=True)]
 
 
 def finished(colour: Samples | Tensor, depth: int, device: str, floating: bool, rgb: bool) -> Tensor:

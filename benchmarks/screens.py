@@ -14,15 +14,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aecodec import Codec, container
+from aecodec import Codec, EncodeOptions, container
+from aecodec.encoding import Encoder
 from aecodec.metrics import psnr
+from aecodec.picture import Picture
 
 
-class WithoutPatches(Codec):
+def by_the_network_alone(codec: Codec, pixels: np.ndarray, quality: int) -> bytes:
     """As if nothing looked drawn."""
-
-    def _patched(self, drawing: object, file: container.File, *_: object) -> bytes:
-        return container.write(file)
+    options = EncodeOptions(quality=quality)
+    encoder = Encoder(codec.model_for(options), options, codec.decode)
+    return container.write(encoder.files([Picture(pixels)])[0])
 
 
 def webp(pixels: np.ndarray, fidelity: float) -> tuple[int, int | None]:
@@ -37,15 +39,14 @@ def webp(pixels: np.ndarray, fidelity: float) -> tuple[int, int | None]:
 
 
 def main(paths: list[Path]) -> None:
-    codec, plain = Codec("cpu"), WithoutPatches("cpu")
+    codec = Codec("cpu")
     print("picture, quality: without patches, with patches (of so many blocks); WebP lossless, lossy at no less PSNR")
     for path in paths:
         pixels = np.asarray(Image.open(path).convert("RGB"))
         for quality in (30, 50, 80):
             found = []
-            for each in (plain, codec):
-                data = each.compress(pixels, quality)
-                found.append((len(data), psnr(each.decompress(data, as_array=True), pixels), data))
+            for data in (by_the_network_alone(codec, pixels, quality), codec.compress(pixels, quality)):
+                found.append((len(data), psnr(codec.decompress(data, as_array=True), pixels), data))
             patched = container.PATCHES in container.read(found[1][2]).chunks
             lossless, lossy = webp(pixels, min(found[1][1], 60))
             fidelity = "exact" if math.isinf(found[1][1]) else f"{found[1][1]:.2f} dB"

@@ -37,7 +37,7 @@ QUALITY = 50
 SECONDS = 1.5  # each measurement is repeated until so much time is spent; the fastest counts
 SHARED, AEC1 = "families.hyperprior", "families.aec1"
 STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is wrapped
-    "read": [("codec", "load"), ("container", "read")],
+    "read": [("inputs", "load"), ("container", "read")],
     "colour": [("analysis", "pad"), (f"{SHARED}.family", "network_input")],
     "analysis": [(f"{SHARED}.layers:Analysis", "forward")],
     "hyper": [(f"{SHARED}.layers:EntropyModel", "hyper_latents")],

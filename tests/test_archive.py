@@ -238,6 +238,9 @@ def test_every_picture_gets_the_psnr_or_the_bits_asked_for(
     assert {item.record.kind for item in archive.Archive(tmp_path / "best").values()} == {ORIGINAL}
     with pytest.raises(AecodecError, match="contradict"):
         archive.create(tmp_path / "in", tmp_path / "both", 50, psnr=20, **options)
+    with pytest.raises(AecodecError, match="tune chooses between the default models"):
+        archive.create(tmp_path / "in", tmp_path / "tuned", tune="visual", **options)
+    assert not list(tmp_path.glob("tuned/*.zip"))
 
 
 def test_aec_files_are_not_compressed_again(

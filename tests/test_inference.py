@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from aecodec.codec import Codec
+from aecodec.encoding import Encoder
 from aecodec.families.aec1.network import Aec1, Filter
 from aecodec.families.hyperprior.layers import asinh
 from aecodec.families.layouts import blocks_of_pixels, latents_of_pixels
+from aecodec.options import EncodeOptions
+from aecodec.picture import load
 
 
 @pytest.fixture
@@ -90,11 +93,14 @@ def test_tiles_may_be_joined_in_any_way(small_weights: Path, photo: np.ndarray, 
     """Strips of tiles hold what single tiles hold, in batches of pictures of different sizes too."""
     codec = Codec("cpu", small_weights)
     pictures = [np.tile(photo, (1, 3, 1)), photo[:64, :64], photo, photo[::-1].copy()]
-    codec.strip_tiles = 1
-    expected = codec.compress_batch(pictures, 70, tile=64)
+    options = EncodeOptions(quality=70, tile=64)
+
+    def encoded(strip_tiles: int) -> list[bytes]:
+        return Encoder(codec.model, options, codec.decode, strip_tiles).encode(list(map(load, pictures)))
+
+    expected = encoded(1)
     images = [np.asarray(image).astype(int) for image in codec.decompress_batch(expected)]
-    codec.strip_tiles = together
-    for data, want in zip(codec.compress_batch(pictures, 70, tile=64), expected, strict=True):
+    for data, want in zip(encoded(together), expected, strict=True):
         assert abs(len(data) - len(want)) <= 16  # sums in another order may move a latent across a rounding edge
     for image, pixels in zip(codec.decompress_batch(expected), images, strict=True):
         assert np.abs(np.asarray(image) - pixels).max() <= 1

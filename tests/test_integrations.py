@@ -20,7 +20,7 @@ iio = pytest.importorskip("imageio.v3")
 @pytest.fixture(autouse=True)
 def small_model_everywhere(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(aecodec, "_default_codec", lambda: codec)
-    monkeypatch.setattr(Codec, "_asked", lambda _, options: options)  # the default codec takes a tune
+    monkeypatch.setattr(Codec, "model_for", lambda self, _: self.model)  # the default codec takes a tune
     monkeypatch.setattr(aecodec, "_default_decoder", lambda: codec)
     aecodec.pillow.register(codec)
     yield

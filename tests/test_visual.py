@@ -13,6 +13,7 @@ from aecodec import container, models
 from aecodec.cli import main
 from aecodec.codec import Codec
 from aecodec.errors import AecodecError
+from aecodec.options import EncodeOptions
 from aecodec.perceptual import score
 
 
@@ -47,7 +48,11 @@ def test_a_tune_that_cannot_be_is_refused(photo):
 
 def test_a_model_and_a_tune_are_not_asked_for_together(photo):
     codec = Codec("cpu", models.DEFAULTS["psnr"])
-    for call in (codec.compress, lambda picture, tune: codec.compress_batch([picture], tune=tune)):
+    for call in (
+        codec.compress,
+        lambda picture, tune: codec.compress_batch([picture], tune=tune),
+        lambda picture, tune: codec.encode([picture], EncodeOptions(tune=tune)),
+    ):
         with pytest.raises(AecodecError, match="tune chooses between the default models"):
             call(photo[:64, :64], tune="visual")
 

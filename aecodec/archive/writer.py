@@ -148,7 +148,8 @@ def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Re
     """Batches in which pictures are compressed, and decoded again for the record; other items pass."""
     floor = settings.options.min_psnr
     wanted = replace(settings.options, min_psnr=None)
-    better = replace(wanted, quality=None, bpp=None, psnr=floor, tune=wanted.tuned_for)
+    tune = wanted.tuned_for if settings.model is None else None
+    better = replace(wanted, quality=None, bpp=None, psnr=floor, tune=tune)
 
     def measured(source: Picture, data: bytes, image: Image.Image) -> tuple[bytes, Image.Image, float]:
         return data, image, psnr(source, image)

@@ -186,7 +186,7 @@ def _refuse_other_suffix(photos: Sequence[Path], target: str | None) -> None:
 def header_facts(data: bytes, codec: Codec) -> dict[str, Any]:
     """What the header of an .aec file says."""
     header = container.read_header(data, pixel_limit=sys.maxsize)
-    bpp = round(8 * len(data) / (header.width * header.height), 4)
+    bpp = round(8 * len(data) / header.pixels, 4)
     model = codec.model.name if header.model_id == codec.model.id else model_name(header.model_id)
     size = {"width": header.width, "height": header.height}
     return {**size, "bpp": bpp, "quality": header.quality / 100, "model": model}

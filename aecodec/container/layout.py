@@ -38,6 +38,10 @@ class Header:
     tile: int = 0
 
     @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
     def tile_grid(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
         if not self.tile:

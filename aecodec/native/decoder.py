@@ -14,7 +14,7 @@ from typing import cast
 
 from aecodec import container, inputs, models
 from aecodec.canvas import Region, area_of
-from aecodec.codec import STRIP_TILES, Codec
+from aecodec.codec import Codec
 from aecodec.container import DEFAULT_PIXEL_LIMIT, MODEL_ID_BYTES, File, Header
 from aecodec.errors import ModelError
 from aecodec.families.base import Family
@@ -80,12 +80,11 @@ class Decoder(Codec):
         self.pixel_limit, self.threads = pixel_limit, threads
         self._own = _load(*models.locate(model or models.DEFAULT))
         self.model = cast(Model, self._own)
-        self.strip_tiles = STRIP_TILES
 
     def __reduce__(self) -> tuple[object, ...]:
         return Decoder, (self._model_argument, self.pixel_limit, self.threads)
 
-    def _read(self, files: Sequence[File], regions: Sequence[Region | None] | None = None) -> list[Picture]:
+    def decode(self, files: Sequence[File], regions: Sequence[Region | None] | None = None) -> list[Picture]:
         return [self._picture(*each) for each in zip(files, regions or [None] * len(files), strict=True)]
 
     def _picture(self, file: File, region: Region | None) -> Picture:
@@ -94,7 +93,7 @@ class Decoder(Codec):
         try:
             native = self._loaded(header).native
         except UnknownFamily:
-            (picture,) = Codec(self.device, None, self.pixel_limit, self.threads)._read([file], [region])
+            (picture,) = Codec(self.device, None, self.pixel_limit, self.threads).decode([file], [region])
             return picture
         alpha = alpha_of(header, chunks)
         bare = replace(file, chunks={name: data for name, data in chunks.items() if name in COLOUR_CHUNKS})

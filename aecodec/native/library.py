@@ -111,7 +111,7 @@ class NativeModel:
         pixels. Raises FormatError if a payload is damaged.
         """
         library, error, file = _loaded(), _Error(), ctypes.c_void_p()
-        limit = header.width * header.height
+        limit = header.pixels
         status = library.aec_file_open(_address(data), len(data), limit, ctypes.byref(file), ctypes.byref(error))
         _check(status, error)
         for number in lost:

@@ -31,9 +31,11 @@ def with_preview(picture: Picture, side: int) -> Picture:
     return replace(picture, more={**picture.more, PREVIEW: buffer.getvalue()})
 
 
-def preview_of(chunks: Mapping[str, bytes], header: container.Header) -> Picture | None:
-    """The preview in a file, with the metadata of the file. Raises FormatError if it is no picture, or larger than the
-    whole one."""
+def preview_of(chunks: Mapping[str, bytes], header: container.Header, side: int) -> Picture | None:
+    """The preview in a file, with the metadata of the file, if it is large enough for a thumbnail of this side. Raises
+    FormatError if it is no picture, or larger than the whole one; AecodecError if the side is less than 1."""
+    if not isinstance(side, int) or side < 1:
+        raise AecodecError(f"a thumbnail of {side!r} pixels; expected a whole number, at least 1")
     if PREVIEW not in chunks:
         return None
     try:
@@ -44,6 +46,8 @@ def preview_of(chunks: Mapping[str, bytes], header: container.Header) -> Picture
             samples = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
     except AecodecError as error:
         raise FormatError(str(error)) from error
+    if max(image.size) < min(side, max(header.width, header.height)):
+        return None
     shallow = {name: data for name, data in chunks.items() if name != container.DEPTH}
     return picture_of(samples[..., :3], samples[..., 3] if samples.shape[2] == 4 else None, shallow)
 

@@ -38,6 +38,10 @@ class Picture:
         return int(self.colour.shape[0])
 
     @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
     def samples(self) -> Samples:
         """Colour, and alpha if there is any: (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)."""
         return self.colour if self.alpha is None else np.dstack([self.colour, self.alpha])

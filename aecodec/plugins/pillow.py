@@ -82,7 +82,7 @@ class AecImageFile(ImageFile.ImageFile):
         from aecodec.picture.preview import preview_of
 
         content = container.read(self._data, pixel_limit=sys.maxsize)
-        small = preview_of(content.chunks, content.header)
+        small = preview_of(content.chunks, content.header, side=1)
         if small is None or small.width < size[0] or small.height < size[1]:
             return None
         whole = self._size

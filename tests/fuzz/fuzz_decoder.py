@@ -23,7 +23,7 @@ from seeds import PIXEL_LIMIT, make_weights
 
 with tempfile.TemporaryDirectory() as folder:
     codec = aecodec.codec.Codec("cpu", make_weights("aec1", Path(folder) / "aec1.safetensors"), PIXEL_LIMIT)
-codec._model_of = lambda header: codec.model  # type: ignore[method-assign]
+codec.model_of = lambda header: codec.model  # type: ignore[method-assign]
 
 
 def one_input(data: bytes) -> None:
