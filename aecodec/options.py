@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 from aecodec.container import MAX_TILE_PIXELS, QUALITY_MAX, QUALITY_MIN, TILE_UNIT
 from aecodec.errors import AecodecError
 
+TARGETS = ("quality", "bpp", "size", "psnr", "score")  # of which one can be met
 DEFAULT_QUALITY = 50.0
 DEFAULT_EFFORT = 1  # steps of the encoder's search
 EFFORT_MAX = 100  # steps; more than 16 bring next to nothing
@@ -111,8 +112,7 @@ class EncodeOptions:
     )
 
     def __post_init__(self) -> None:
-        targets = {name: getattr(self, name) for name in ("quality", "bpp", "size", "psnr", "score")}
-        asked = {name: value for name, value in targets.items() if value is not None}
+        asked = {name: value for name in TARGETS if (value := getattr(self, name)) is not None}
         if len(asked) > 1:
             raise AecodecError(f"{' and '.join(asked)} contradict each other; ask for one of them")
         for name, value in {**asked, "min_psnr": self.min_psnr}.items():
@@ -177,6 +177,11 @@ class EncodeOptions:
         if len(each) != count or any(value is not None for value in common.values()):
             raise AecodecError(f"{len(each)} options for {count} pictures, and none beside them, are expected")
         return each
+
+    @property
+    def has_target(self) -> bool:
+        """Whether anything is asked for that the quality follows from."""
+        return any(getattr(self, name) is not None for name in TARGETS)
 
     @property
     def needs_search(self) -> bool:

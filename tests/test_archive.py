@@ -25,7 +25,7 @@ from forging import forge
 from PIL import Image
 
 import aecodec
-from aecodec import archive
+from aecodec import archive, container
 from aecodec.archive import flow, sources, storage
 from aecodec.archive.manifest import MANIFEST, ORIGINAL, OTHER, PICTURE, PREFACE, Record
 from aecodec.cli import main
@@ -241,6 +241,30 @@ def test_every_picture_gets_the_psnr_or_the_bits_asked_for(
     with pytest.raises(AecodecError, match="tune chooses between the default models"):
         archive.create(tmp_path / "in", tmp_path / "tuned", tune="visual", **options)
     assert not list(tmp_path.glob("tuned/*.zip"))
+
+
+def test_what_an_encoder_can_be_asked_for_an_archive_can(
+    tmp_path: Path, options: dict[str, Any], photo: np.ndarray
+) -> None:
+    save(tmp_path / "in" / "a.png", np.tile(photo, (2, 2, 1)))
+    asked = {**options, "tile": 64, "preview": 64, "size": "3 kB"}
+    archive.create(tmp_path / "in", tmp_path / "arc", **asked)
+    opened = archive.Archive(tmp_path / "arc")
+    content = container.read(opened["a.png"].read())
+    assert (content.header.tile, len(opened["a.png"].read()) <= 3000, "prvw" in content.chunks) == (64, True, True)
+    (told,) = opened.settings
+    assert {name: told[name] for name in ("tile", "preview", "size")} == {"tile": 64, "preview": 64, "size": 3000}
+    assert "score" not in told
+    archive.create(tmp_path / "in", tmp_path / "arc", **asked)
+    with pytest.raises(AecodecError, match="was made with"):
+        archive.create(tmp_path / "in", tmp_path / "arc", **{**asked, "tile": 128})
+    with pytest.raises(AecodecError, match="no option 'colour'"):
+        archive.create(tmp_path / "in", tmp_path / "other", colour=1, **options)
+    del options["min_psnr"]
+    archive.create(tmp_path / "in", tmp_path / "denoised", denoise="auto", **options)  # no default floor beside it
+    archive.create(tmp_path / "in", tmp_path / "better", size=2000, min_psnr=23, **options)
+    (item,) = archive.Archive(tmp_path / "better").values()
+    assert 23 <= item.record.psnr <= 23.1 + 1e-3
 
 
 def test_aec_files_are_not_compressed_again(

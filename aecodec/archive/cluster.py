@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from aecodec.archive.flow import Report
 from aecodec.archive.manifest import FAILED, Record
-from aecodec.archive.writer import Settings, Shard, make_shard
+from aecodec.archive.settings import Settings
+from aecodec.archive.writer import Shard, make_shard
 from aecodec.errors import AecodecError
 from aecodec.picture import register_heif
 

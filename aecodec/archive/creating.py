@@ -7,23 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aecodec.archive import index, jpegs, storage
+from aecodec.archive import index, storage
 from aecodec.archive.cluster import make_shards
-from aecodec.archive.flow import DEFAULT_WORKERS, Progress, Report
+from aecodec.archive.flow import Progress, Report
 from aecodec.archive.manifest import DUPLICATE, STORED, Record
 from aecodec.archive.planning import SHARD_BYTES, Naming, alone, parts, plan
 from aecodec.archive.reader import Archive
-from aecodec.archive.sources import JPEGS, OTHERS, Planned
+from aecodec.archive.settings import DEFAULT_SAVING, Settings
+from aecodec.archive.sources import Planned
 from aecodec.archive.storage import Folder
-from aecodec.archive.writer import Settings, Shard, codec_of, make_shard
+from aecodec.archive.writer import Shard, codec_of, make_shard
 from aecodec.errors import AecodecError
-from aecodec.options import DEFAULT_EFFORT, EncodeOptions
 
-DEFAULT_QUALITY = 98.0  # SSIMULACRA2 of about 85 on photographs: what is stored is to last
-DEFAULT_FLOOR = 30.0  # dB
-DEFAULT_SAVING = 0.1
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from aecodec.options import EncodeArguments
 
 
 def create(
@@ -31,13 +32,8 @@ def create(
     destination: str | Path,
     quality: float | None = None,
     *,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    min_psnr: float | None = DEFAULT_FLOOR,
     min_saving: float = DEFAULT_SAVING,
     jpeg: str = "lossy",
-    effort: int = DEFAULT_EFFORT,
-    tune: str | None = None,
     others: str = "keep",
     prefix: str = "",
     by_date: bool = False,
@@ -51,18 +47,18 @@ def create(
     same_settings: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[EncodeArguments],
 ) -> Report:
     """Archives a folder with everything in it; continues what an earlier run of the same call has begun.
 
     source: a folder, local or a URL of fsspec; it is only read. destination: a folder, which gets a shard for every
     `shard_size` bytes of source files, or a name that ends in .zip, for a single shard.
-    quality: 1..100, 98 if nothing else is asked for, which hardly anyone can tell from the original. bpp, psnr: of
-    every picture, see `Codec.compress`. min_psnr: dB below which no picture falls: its quality is raised, and if that
-    is not enough it is kept; None: no floor. min_saving: a picture that would not become smaller by this part is kept.
-    Pictures that an .aec file cannot hold whole are kept, too.
+    quality: 1..100, 98 if nothing else is asked for, which hardly anyone can tell from the original. options: of every
+    picture, see `EncodeOptions`; of min_psnr the default is 30 dB: the quality of a picture that would fall below is
+    raised, and if that is not enough it is kept; None: no floor. min_saving: a picture that would not become smaller
+    by this part is kept. Pictures that an .aec file cannot hold whole are kept, too.
     jpeg: what becomes of JPEG files: "lossy", as of other pictures; "lossless", JPEG XL from which the same bytes come
     back; "keep".
-    effort: steps of a search for smaller files; tune: "visual" or "psnr"; see `EncodeOptions`.
     others: what becomes of files that are not pictures, or damaged: "keep" them as they are, "skip" or "fail".
     prefix: a folder in the archive that names begin with. by_date: folders by the day that pictures were taken.
     exclude: patterns of names that are left out, beside what systems leave in folders (`planning.IGNORED`).
@@ -78,12 +74,8 @@ def create(
     cannot be written.
     """
     started = time.monotonic()
-    if quality is None and bpp is None and psnr is None:
-        quality = DEFAULT_QUALITY
-    if psnr is not None and min_psnr is not None and min_psnr > psnr:
-        min_psnr = None  # who asks for less than the floor wants it
-    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort, tune=tune)
-    settings = settings_of(options, min_saving, jpeg, others, device, model, workers)
+    wanted = {"quality": quality, **options}
+    settings = Settings.parse(wanted, min_saving, jpeg, others, device, model, workers)
     if engine not in ("local", "ray"):
         raise AecodecError(f"engine {engine!r}; expected local or ray")
     naming = Naming(prefix, by_date)
@@ -146,29 +138,6 @@ def append(source: str | Path, archive: str | Path, quality: float | None = None
     """
     Archive(archive)  # raises if there is none
     return create(source, archive, quality, same_settings=False, **options)
-
-
-def settings_of(
-    options: EncodeOptions,
-    min_saving: float,
-    jpeg: str,
-    others: str,
-    device: str,
-    model: str | Path | None,
-    workers: int | None,
-) -> Settings:
-    """Checked settings. Raises AecodecError about one that cannot be."""
-    if not 0 <= min_saving < 1:
-        raise AecodecError(f"min_saving {min_saving}; expected 0 to less than 1")
-    if others not in OTHERS:
-        raise AecodecError(f"others {others!r}; expected {', '.join(OTHERS)}")
-    if jpeg not in JPEGS:
-        raise AecodecError(f"jpeg {jpeg!r}; expected {', '.join(JPEGS)}")
-    if jpeg == "lossless" and not jpegs.available():
-        raise AecodecError(f"jpeg lossless {jpegs.WITHOUT}")
-    if isinstance(model, Path) or (model or "").endswith(".safetensors"):
-        model = Path(str(model)).absolute()  # a worker of Ray has another working directory
-    return Settings(options, min_saving, jpeg, others, device, model, workers or DEFAULT_WORKERS)
 
 
 def _check_apart(source: Folder, folder: Folder, destination: str | Path) -> None:

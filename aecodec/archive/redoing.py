@@ -11,37 +11,37 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from aecodec.archive import index, storage
-from aecodec.archive.creating import DEFAULT_FLOOR, DEFAULT_QUALITY, DEFAULT_SAVING, settings_of
 from aecodec.archive.flow import DECODE_PREFETCH, READ_PREFETCH, Progress, Report, is_wanting, prefetched
 from aecodec.archive.manifest import DUPLICATE, FIRST_VERSION, JPEG, ORIGINAL, OTHER, PICTURE, STORED, Record
 from aecodec.archive.reader import Archive
 from aecodec.archive.salvaging import recover
+from aecodec.archive.settings import DEFAULT_SAVING, Settings
 from aecodec.archive.shards import ShardWriter, open_shard, read_at
 from aecodec.archive.sources import Planned, Source, decode, decoded_bytes, read
 from aecodec.archive.storage import Entry
-from aecodec.archive.writer import Settings, codec_of, encode, finished, free_member
+from aecodec.archive.writer import codec_of, encode, finished, free_member
 from aecodec.errors import AecodecError, FormatError
-from aecodec.options import DEFAULT_EFFORT, EncodeOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from aecodec.options import EncodeArguments
 
 
 def redo(
     archive: str | Path,
     quality: float | None = None,
     *,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    min_psnr: float | None = DEFAULT_FLOOR,
     min_saving: float = DEFAULT_SAVING,
     jpeg: str = "lossy",
-    effort: int = DEFAULT_EFFORT,
-    tune: str | None = None,
     device: str = "auto",
     model: str | Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    **options: Unpack[EncodeArguments],
 ) -> Report:
     """Compresses what an archive kept as it was, where that is possible by now. Settings as of `create`.
 
@@ -51,9 +51,7 @@ def redo(
     Raises AecodecError if there is no archive, shards of it are damaged, or a setting is unusable.
     """
     started = time.monotonic()
-    quality = DEFAULT_QUALITY if quality is None and bpp is None and psnr is None else quality
-    options = EncodeOptions(quality, bpp, None, psnr, min_psnr, effort, tune=tune)
-    settings = settings_of(options, min_saving, jpeg, "keep", device, model, workers)
+    settings = Settings.parse({"quality": quality, **options}, min_saving, jpeg, "keep", device, model, workers)
     folder, single = storage.resolve(archive)
     report = Report()
     with folder.lock(single):

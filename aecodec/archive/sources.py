@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -23,10 +23,10 @@ from aecodec.archive.manifest import (
     ORIGINAL,
     OTHER,
     PICTURE,
-    SKIPPED,
     Record,
     shortened,
 )
+from aecodec.archive.settings import OTHERS, Settings
 from aecodec.archive.shards import CHUNK
 from aecodec.archive.storage import Entry, LocalFolder, Readable
 from aecodec.container import DEFAULT_PIXEL_LIMIT
@@ -34,11 +34,6 @@ from aecodec.errors import AecodecError
 from aecodec.picture import Picture
 from aecodec.picture.inspect import Contents, inspect
 
-if TYPE_CHECKING:
-    from aecodec.archive.writer import Settings
-
-OTHERS = {"keep": OTHER, "skip": SKIPPED, "fail": FAILED}  # what becomes of files that are not pictures
-JPEGS = ("lossy", "lossless", "keep")  # what becomes of JPEG files
 STREAMED = 2**26  # bytes from which a file that is not compressed is copied piece by piece
 LOOKED_INTO = 2**28  # bytes of the largest file that is read over a network to see whether it is a picture
 DAMAGED = "what is damaged"  # begins what `inspect` says of pictures that decode, but not whole

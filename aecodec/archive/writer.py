@@ -34,6 +34,7 @@ from aecodec.archive.manifest import (
     Record,
     shortened,
 )
+from aecodec.archive.settings import Settings
 from aecodec.archive.shards import ShardWriter
 from aecodec.archive.sources import (
     Planned,
@@ -49,38 +50,11 @@ from aecodec.archive.sources import (
 from aecodec.archive.storage import Draft, Readable
 from aecodec.codec import Codec
 from aecodec.errors import AecodecError, FormatError
-from aecodec.options import EncodeOptions
+from aecodec.options import TARGETS, EncodeOptions
 from aecodec.picture import Picture
 from aecodec.rate import OutOfReachError
 
 RESERVED = (manifest.MANIFEST, manifest.PREFACE)  # names that members of sources cannot have
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How sources are stored; see `create`."""
-
-    options: EncodeOptions
-    min_saving: float
-    jpeg: str
-    others: str
-    device: str
-    model: str | Path | None
-    workers: int
-
-    def recorded(self, codec: Codec) -> dict[str, Any]:
-        """What the manifest tells of them: all that the content depends on."""
-        return {
-            "quality": self.options.quality,
-            "bpp": self.options.bpp,
-            "psnr": self.options.psnr,
-            "min_psnr": self.options.min_psnr,
-            "min_saving": self.min_saving,
-            "jpeg": self.jpeg,
-            "others": self.others,
-            "model": codec.model_for(self.options).id.hex(),
-            "effort": self.options.effort,
-        }
 
 
 @dataclass(frozen=True)
@@ -149,7 +123,8 @@ def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Re
     floor = settings.options.min_psnr
     wanted = replace(settings.options, min_psnr=None)
     tune = wanted.tuned_for if settings.model is None else None
-    better = replace(wanted, quality=None, bpp=None, psnr=floor, tune=tune)
+    other_target: dict[str, Any] = {**dict.fromkeys(TARGETS), "psnr": floor}
+    better = replace(wanted, tune=tune, **other_target)
 
     def measured(source: Picture, data: bytes, image: Image.Image) -> tuple[bytes, Image.Image, float]:
         return data, image, psnr(source, image)

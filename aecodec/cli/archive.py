@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -17,7 +18,7 @@ from aecodec.cli.archive_text import HEAD, created, extracted, kinds, line, sett
 from aecodec.cli.options import AS_JSON, encode_options, together
 from aecodec.cli.output import count, printable, size
 from aecodec.errors import AecodecError
-from aecodec.options import parse_size
+from aecodec.options import EncodeOptions, parse_size
 
 
 @click.group()
@@ -27,14 +28,12 @@ def archive() -> None:
 
 FIDELITY = together(
     click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100; 98 if nothing is asked for."),
-    encode_options("bpp", "psnr"),
+    encode_options(*(field.name for field in fields(EncodeOptions) if field.name not in ("quality", "min_psnr"))),
     click.option(
         "--min-psnr",
         type=click.FloatRange(0),
         metavar="DB",
-        default=30.0,
-        show_default=True,
-        help="Raise the quality where a picture would be worse, or keep it as it is; 0: no floor.",
+        help="Raise the quality where a picture would be worse, or keep it as it is; 30 by default; 0: no floor.",
     ),
     click.option(
         "--min-saving",
@@ -51,7 +50,6 @@ FIDELITY = together(
         show_default=True,
         help="JPEG files: as other pictures, as JPEG XL that gives back the same bytes, or as they are.",
     ),
-    encode_options("effort", "tune"),
 )
 CREATION = together(
     FIDELITY,

@@ -54,9 +54,11 @@ def run(
     """Does what a command is for, and says what was done; first: what comes before that can be counted. Exits with 1
     if there were problems."""
     refuse_tune_beside_model(options)
-    if "min_psnr" in options:
-        options["min_psnr"] = options["min_psnr"] or None
+    if "min_saving" in options:
         options["min_saving"] /= 100
+        floor = options.pop("min_psnr")
+        if floor is not None:
+            options["min_psnr"] = floor or None
 
     def call() -> Report:
         from aecodec import archive as library
