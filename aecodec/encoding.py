@@ -13,7 +13,7 @@ from aecodec.container import File, Header
 from aecodec.metrics import psnr
 from aecodec.models import Model
 from aecodec.options import ESTIMATED, EncodeOptions
-from aecodec.patching import Drawing
+from aecodec.patching import Patcher
 from aecodec.picture import Picture, Samples, chunks_of
 from aecodec.picture.names import DENOISED
 from aecodec.picture.noise import estimated_noise
@@ -45,7 +45,7 @@ class Encoder:
         if self.options.needs_search:
             return [self._meet(picture) for picture in pictures]
         files = self.files(pictures)
-        return [self._patched(self._drawing(picture), file) for picture, file in zip(pictures, files, strict=True)]
+        return [self._patched(self._patcher(picture), file) for picture, file in zip(pictures, files, strict=True)]
 
     def files(self, pictures: Sequence[Picture]) -> list[File]:
         """Their files by the network alone, at the quality that is asked for."""
@@ -57,7 +57,7 @@ class Encoder:
     def _meet(self, picture: Picture) -> bytes:
         """The file at the quality that gives what is asked for; the picture is analysed once for all qualities."""
         latents = as_jobs(in_parallel(self._analyses([picture])))
-        drawing = self._drawing(picture)
+        patcher = self._patcher(picture)
         pixels, white = picture.pixels, 2**picture.depth - 1
 
         def code(quality: int) -> File:
@@ -74,10 +74,10 @@ class Encoder:
         return rate.choose(
             self.options,
             pixels,
-            encode=lambda quality: self._patched(drawing, code(quality)),
+            encode=lambda quality: self._patched(patcher, code(quality)),
             psnr=lambda data: psnr(picture.colour, decoded(data), white),
             score=score,
-            plain=(lambda quality: container.write(code(quality))) if drawing.mask.any() else None,
+            plain=(lambda quality: container.write(code(quality))) if patcher.mask.any() else None,
         )
 
     def _analyses(self, pictures: Sequence[Picture]) -> list[Analysis]:
@@ -113,14 +113,14 @@ class Encoder:
             chunks[DENOISED] = round(100 * self.options.denoise).to_bytes(2, "little")
         return chunks
 
-    def _drawing(self, picture: Picture) -> Drawing:
+    def _patcher(self, picture: Picture) -> Patcher:
         tiles = tiling.tiles(padded_size(self.model.family, picture), self._side(picture))
-        return Drawing(picture, tiles, models.tune_of(self.model.name) == "visual")
+        return Patcher(picture, tiles, models.tune_of(self.model.name) == "visual")
 
-    def _patched(self, drawing: Drawing, file: File) -> bytes:
+    def _patched(self, patcher: Patcher, file: File) -> bytes:
         """The bytes of the file, with a lossless code of what looks drawn where that is better."""
 
         def code(rest: Picture) -> File:
             return self._code([rest], self._analyses([rest]), file.header.quality)[0]
 
-        return drawing.patched(file, code, self.decode)
+        return patcher.patched(file, code, self.decode)

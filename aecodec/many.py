@@ -1,4 +1,4 @@
-"""Many things to do, a few at a time: bounded memory, a word as each is done, errors that cost only their own."""
+"""Many things to do, a few at a time: bounded memory, a callback as each is done, errors that cost only their own."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from aecodec.patches import BLOCK, Mask, drawing
 from aecodec.picture import Picture, Pixels
 from aecodec.tiling import Box
 
-Write = Callable[[Picture], File]  # at the same quality
+Code = Callable[[Picture], File]  # by the network alone, at the same quality
 OfBlocks = npt.NDArray[np.float32]
 
 COLOURS = (8, 12, 16, 24, 32, 48, 64, 96)  # along edges; the last version has all
@@ -74,8 +74,8 @@ class Candidate(NamedTuple):
     sizes: OfBlocks
 
 
-class Drawing:
-    """A picture, and what is the same of it at all qualities.
+class Patcher:
+    """Decides which blocks of a picture are patches, and keeps what is the same of it at all qualities.
 
     tiles: of the padded picture. visual: see `price_of_colours`. Attributes: mask, the blocks that look drawn.
     """
@@ -90,8 +90,8 @@ class Drawing:
             self._steps = drawing.steps(picture.colour)
             self.mask = drawing.drawn(self._steps)
 
-    def patched(self, file: File, write: Write, decode: Decode) -> bytes:
-        """The bytes of the file, or of one in which a lossless code holds some of its blocks, if that costs less."""
+    def patched(self, file: File, code: Code, decode: Decode) -> bytes:
+        """The bytes of a file by the network alone, or of one with patches, if that costs less."""
         plain = container.write(file)
         if not self.mask.any():
             return plain
@@ -112,7 +112,7 @@ class Drawing:
                 data = self._without_network(file, version, chunk, decode) if mask.all() else None
                 if data is None:
                     rest = replace(self.picture, colour=patches.without(self.picture.colour, mask, self.tiles))
-                    data = container.write(_with_chunk(write(rest), chunk))
+                    data = container.write(_with_chunk(code(rest), chunk))
                 if len(data) + left < least:
                     best, least, chosen = data, len(data) + left, (version, mask)
         if best is not plain and not chosen[0].errors[chosen[1]].any() and pixels <= THOROUGH_PIXELS:

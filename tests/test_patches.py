@@ -14,7 +14,7 @@ from aecodec.codec import Codec
 from aecodec.container import File
 from aecodec.metrics import psnr
 from aecodec.patches import drawing
-from aecodec.patching import Drawing
+from aecodec.patching import Patcher
 from aecodec.picture import load
 from aecodec.tiling import Box
 
@@ -69,7 +69,7 @@ def test_what_the_network_does_well_is_left_to_it(codec: Codec) -> None:
     pixels = np.stack([150 + height, 170 - height, np.full_like(height, 120)], 2)
     pixels[height % 1 < 0.12] = 90
     pixels = pixels.round().astype(np.uint8)
-    assert Drawing(load(pixels), [Box(0, 192, 0, 256)], False).mask.any()
+    assert Patcher(load(pixels), [Box(0, 192, 0, 256)], False).mask.any()
     assert not is_patched(codec.compress(pixels, 10))
 
 
