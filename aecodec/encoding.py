@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from aecodec import container, models, rate, tiling
+from aecodec import container, rate, tiling
 from aecodec.analysis import STRIP_TILES, Analysis, analyses, as_jobs, padded_size, pixels_of, side_of_tiles
 from aecodec.canvas import Decode
 from aecodec.container import File, Header
@@ -115,7 +115,7 @@ class Encoder:
 
     def _patcher(self, picture: Picture) -> Patcher:
         tiles = tiling.tiles(padded_size(self.model.family, picture), self._side(picture))
-        return Patcher(picture, tiles, models.tune_of(self.model.name) == "visual")
+        return Patcher(picture, tiles, self.model.tune == "visual")
 
     def _patched(self, patcher: Patcher, file: File) -> bytes:
         """The bytes of the file, with a lossless code of what looks drawn where that is better."""

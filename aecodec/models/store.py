@@ -1,7 +1,7 @@
 """Weights files, read and written; models, loaded.
 
-A weights file is one safetensors file. Its metadata name the `family` of its network (none: aec1); what else is in
-there is the family's business.
+A weights file is one safetensors file. Its metadata name the `family` of its network (none: aec1) and what it is
+trained for, `tune` (none: psnr); what else is in there is the family's business.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Model:
-    """A model ready to code with, on one device. id: the bytes that files name it by."""
+    """A model ready to code with, on one device. id: the bytes that files name it by. tune: what it is trained for,
+    see `EncodeOptions.tune`."""
 
     id: bytes
     name: str
+    tune: str
     family_name: str
     family: Family
 
@@ -89,7 +91,8 @@ def load(path: Path, device: str, precision: str = "auto", expected_sha256: str 
         family = families.find(name).load(weights, device, precision)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(bytes.fromhex(weights.sha256)[:MODEL_ID_BYTES], path.stem, name, family)
+    tune = weights.metadata.get("tune", "psnr")
+    return Model(bytes.fromhex(weights.sha256)[:MODEL_ID_BYTES], path.stem, tune, name, family)
 
 
 def find(model: str | Path, device: str, precision: str = "auto") -> Model:

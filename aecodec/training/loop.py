@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from aecodec import families
 from aecodec.errors import AecodecError, ModelError
+from aecodec.families.convolutions import has_bfloat16
 from aecodec.families.layouts import network_input
 from aecodec.families.trainable import Trainable
 from aecodec.models import load as load_model
@@ -145,6 +146,7 @@ def train(
 
     with joined(device) as processes:
         on = processes.device
+        bfloat16 = settings.bfloat16 and has_bfloat16(on)
         log = log if processes.first else _silent
         if settings.batch % (processes.count * accumulate):
             raise AecodecError(
@@ -201,7 +203,7 @@ def train(
             prices = counted(parent_path) if parent_path.exists() else _prices(locate(start or "")[0])
         prices = None if prices is None else prices.to(on)
         how = {"effort": settings.search_effort if phase.searched else 0, "encoder": encoder}
-        loss_of: Any = Loss(trainable, model, settings.bfloat16, {**how, "noise": not phase.searched})
+        loss_of: Any = Loss(trainable, model, bfloat16, {**how, "noise": not phase.searched})
         if compiled if compiled is not None else on.type == "cuda" and not phase.searched:
             loss_of.compile(dynamic=False)
         if processes.count > 1:
@@ -229,8 +231,7 @@ def train(
 
         def report(loss: float, speed: float) -> None:
             rows, *others = (
-                validation.validate(trainable, average, crops, settings.bfloat16, prices=prices, **how)
-                for crops in held_out
+                validation.validate(trainable, average, crops, bfloat16, prices=prices, **how) for crops in held_out
             )
             facts = {
                 "phase": phase.name,

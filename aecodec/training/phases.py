@@ -23,7 +23,7 @@ class Settings:
     search_effort: int = DEFAULT_EFFORT  # steps of the encoder's search for the latents that tuning sees
     cut: float = 0.25  # share of the steps in which patches are coded as two tiles, to learn what borders of tiles are
     ema: float = 0.999  # the average that is evaluated and shipped
-    bfloat16: bool = True  # convolutions; what needs more has more
+    bfloat16: bool = True  # convolutions, where the processor has it; what needs more has more
     seed: int = 0
 
 

@@ -15,6 +15,7 @@ from aecodec.coding.tables import Indices, Symbols, Tables
 from aecodec.container import QUALITY_MIN
 from aecodec.exact.layers import POSITION_STEPS
 from aecodec.families.base import Geometry, Mosaic, Pixels, Traits
+from aecodec.families.convolutions import has_bfloat16
 from aecodec.families.hyperprior.constants import HYPER_STRIDE, STRIDE, SYMBOL_TOP, scale_of_index
 from aecodec.families.hyperprior.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.families.hyperprior.layers import Network
@@ -215,8 +216,4 @@ def inference_dtype(precision: str, device: torch.device) -> torch.dtype:
     speed for less than 0.02 dB."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32

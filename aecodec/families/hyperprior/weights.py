@@ -72,4 +72,5 @@ def arrays(tensors: Mapping[str, Tensor], frequencies: Tensor, reach: Tensor) ->
 def metadata_of(config: Any, encoder: Encoder, provenance: Mapping[str, str] | None = None) -> dict[str, str]:
     """The metadata of a weights file. provenance: what the file says of its training."""
     own = {"config": config.values(), "encoder": asdict(encoder)}
-    return {**{name: json.dumps(values, sort_keys=True) for name, values in own.items()}, **(provenance or {})}
+    texts = {name: json.dumps(values, sort_keys=True) for name, values in own.items()}
+    return {**texts, "tune": "visual" if encoder.objective == "visual" else "psnr", **(provenance or {})}
