@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +77,20 @@ def test_imports_point_down() -> None:
             if other != own and other in LEVELS and LEVELS[other] <= LEVELS[own]:
                 wrong.append(f"{path} imports {name}")
     assert not wrong
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): tree for path, tree, _ in modules()}
+    needed = {
+        own: {
+            module if module in names else name
+            for name, imported in imports(tree)
+            for module in [f"{name}.{one}" for one in imported] or [name]
+        }
+        - {own}
+        for own, tree in names.items()
+    }
+    TopologicalSorter(needed).prepare()  # raises CycleError with the circle
 
 
 def test_families_are_strangers() -> None:
