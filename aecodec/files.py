@@ -146,6 +146,31 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path
     return size
 
 
+def portable(name: str) -> str:
+    """A name that the system gave, as text that is the same everywhere: where Python takes names for ASCII (LC_ALL=C
+    without its UTF-8 mode), those in UTF-8 are read as such. What is no UTF-8 stays as Python has it."""
+    if is_text(name):
+        return name
+    try:
+        return os.fsencode(name).decode()
+    except UnicodeDecodeError:
+        return name
+
+
+def is_text(name: str) -> bool:
+    """Whether Python has a name as text, and not as bytes that it could not decode."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def native(name: str) -> str:
+    """A name as the system takes it, in UTF-8 where Python would not know how to write it."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return os.fsdecode(name.encode())
+    return name
+
+
 def make_folders(path: Path) -> None:
     """Makes a folder, and those above it, if they are not there; then their names are on the disk."""
     if not path.is_dir():

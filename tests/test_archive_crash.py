@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import math
 import multiprocessing
 import os
 import shutil
@@ -194,6 +197,53 @@ def test_redo_stopped_at_every_step(source: Path, tmp_path: Path, options: dict[
         assert_tidy(arc)
 
     at_every_step(before, tmp_path, lambda arc: archive.redo(arc, **options), check, 120)
+
+
+def test_redo_on_a_remote_file_system_stopped_at_every_step(
+    source: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before anything is uploaded, moved or removed: nothing after that is done either."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    archive.create(source, "memory://redo/before", **{**options, "min_saving": 0.999})
+    before = {path: memory.cat_file(path) for path in memory.find("/redo/before")}
+    left, kept = math.inf, {name: getattr(memory, name) for name in ("open", "mv", "rm_file", "cp_file")}
+
+    def counted(name: str, *arguments: Any, **more: Any) -> Any:
+        nonlocal left
+        if "rb" not in (*arguments, *more.values()):  # reading is no step
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+        return kept[name](*arguments, **more)
+
+    for name in kept:
+        monkeypatch.setattr(memory, name, functools.partial(counted, name))
+
+    def redone(steps: float) -> dict[str, bytes]:
+        """What is there after a run that is killed after so many steps, and after another one."""
+        nonlocal left
+        left = math.inf
+        if memory.exists("/redo/arc"):
+            memory.rm("/redo/arc", recursive=True)
+        for path, data in before.items():
+            memory.pipe_file(path.replace("/redo/before", "/redo/arc"), data)
+        left = steps
+        with contextlib.suppress(KeyboardInterrupt):
+            archive.redo("memory://redo/arc", **options)
+        if left < 0:
+            left = math.inf
+            assert archive.verify("memory://redo/arc").problems == []
+            archive.redo("memory://redo/arc", **options)
+            assert archive.verify("memory://redo/arc").notes == []
+        return {path: memory.cat_file(path) for path in memory.find("/redo/arc")}
+
+    whole = redone(1000)
+    count = 1000 - int(left)
+    left = math.inf
+    assert whole.keys() == {path.replace("/redo/before", "/redo/arc") for path in before}
+    assert count >= 10
+    for steps in range(count):
+        assert redone(steps) == whole, f"killed after {steps} of {count} steps"
 
 
 def test_an_interruption_loses_at_most_the_pictures_in_work(

@@ -15,6 +15,7 @@ import strange_pictures as strange
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from aecodec import archive
 from aecodec.cli import main
 from aecodec.codec import Codec
 from aecodec.plugins.pillow import register
@@ -119,7 +120,7 @@ def test_no_name_ends_a_run(tmp_path: Path, small_weights: Path, locale: str) ->
         "--effort",
         "0",
     ]
-    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = locale_of(locale)
     done = subprocess.run([*command, "--model", str(small_weights)], capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
@@ -132,6 +133,85 @@ def test_no_name_ends_a_run(tmp_path: Path, small_weights: Path, locale: str) ->
         [*command, "--model", str(small_weights), "--json", "-f"], capture_output=True, env=environment, check=False
     )
     assert len([json.loads(line) for line in json_lines.stdout.splitlines()]) == len(names)
+
+
+def locale_of(name: str) -> dict[str, str]:
+    """An environment in which Python takes names of files to be in this locale's encoding."""
+    return {**os.environ, "LC_ALL": name, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+def test_archives_are_the_same_in_every_locale(tmp_path: Path, small_weights: Path) -> None:
+    """Where Python takes names for ASCII, those in UTF-8 are archived, listed, found and extracted as such."""
+    names = {"é.png", "日本/\U0001f600.jpg", "日本/new\nline.txt", "plain.txt", "x" * 240 + ".txt"}
+    source, links = tmp_path / "für", {"日本/link é": "../é.png"}
+    for name in names:
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes({".png": strange.encoded("PNG"), ".jpg": strange.jpeg()}.get(path.suffix, b"text"))
+    for name, target in links.items():
+        (source / name).symlink_to(target)
+    (source / "leer é").mkdir()
+    there = names | {*links, "leer é/"}
+
+    def aecodec(locale: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "aecodec", "archive", *map(os.fspath, arguments)]
+        environment = locale_of(locale)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, errors="replace", check=False)
+        assert "Traceback" not in done.stderr
+        return done
+
+    settings = ("--effort", "0", "--model", small_weights, "--prefix", "ü")
+    for locale, other in (("C", "C.UTF-8"), ("C.UTF-8", "C")):
+        arc, out = tmp_path / f"{locale} ä", tmp_path / f"{locale} ö"
+        assert aecodec(locale, "create", source, arc, *settings).returncode == 0
+        assert set(archive.Archive(arc)) == {f"ü/{name}" for name in there}
+        again = aecodec(other, "create", source, arc, *settings)
+        assert (again.returncode, again.stdout.split()) == (0, [str(len(there)), "there", "already"])
+        listed = aecodec(locale, "list", arc, "ü/é*", "--json")
+        assert [record["name"] for record in json.loads(listed.stdout)] == ["ü/é.png"]
+        for _ in range(2):  # what is there is recognised
+            assert aecodec(locale, "extract", arc, "-o", out, "--model", small_weights).returncode == 0
+        extracted = {path.relative_to(out / "ü").as_posix() for path in out.rglob("*") if path.is_file()}
+        assert extracted == {name + ".png" if name.endswith(".jpg") else name for name in {*names, *links}}
+        assert os.readlink(out / "ü" / "日本" / "link é") == "../é.png"
+        assert aecodec(locale, "verify", arc).returncode == 0
+    assert (tmp_path / "C ä" / "00000.zip").read_bytes() == (tmp_path / "C.UTF-8 ä" / "00000.zip").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+def test_names_that_are_no_text_are_told_or_serve(tmp_path: Path, run: Run) -> None:
+    def repair(path: Path) -> Result:
+        return CliRunner().invoke(main, ["archive", "repair", str(path)])
+
+    source = tmp_path / "source\udcff"
+    (source / "empty\udcff").mkdir(parents=True)
+    (source / "good.txt").write_text("good")
+    (source / "bad\udcff.txt").write_text("bad")
+    (source / "link").symlink_to("to\udcff")
+    result = run("archive", "create", source, tmp_path / "arc")
+    told = ["bad\\udcff.txt: its name is not", "empty\\udcff: its name is not", "link: where it points is not"]
+    assert [line.removeprefix("aecodec: ").split(" valid")[0] for line in result.stderr.splitlines()[:3]] == told
+    assert result.exit_code == 1
+    assert list(archive.Archive(tmp_path / "arc")) == ["good.txt"]
+    assert "prefix" in run("archive", "create", source, tmp_path / "arc", "--prefix", "p\udcff").stderr
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "new.txt").write_text("new")
+    # One archive in one file, which may be called anything.
+    single = tmp_path / "one\udcff.zip"
+    for _ in range(2):  # made, then compared
+        assert run("archive", "create", tmp_path / "more", single).exit_code == 0
+    assert repair(single).exit_code == 0
+    assert run("archive", "verify", single).exit_code == 0
+    assert run("archive", "extract", single, "-o", tmp_path / "out\udcff").exit_code == 0
+    assert (tmp_path / "out\udcff" / "new.txt").read_text() == "new"
+    # A shard of several, which has to be listed.
+    several = tmp_path / "several"
+    run("archive", "create", tmp_path / "more", several)
+    single.rename(several / "two\udcff.zip")
+    for result in (run("archive", "append", source, several), repair(several)):
+        assert (result.exit_code, "rename it" in result.stderr) == (1, True)
+    assert archive.Archive(several).shards == ["00000.zip", "two\udcff.zip"]
 
 
 def test_inputs_of_one_name_get_advice_that_helps(run: Run, tmp_path: Path) -> None:

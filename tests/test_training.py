@@ -29,7 +29,7 @@ from aecodec.families.hyperprior.constants import scale_of_index
 from aecodec.families.hyperprior.objective import laplace_bits, loss_per_patch, measure
 from aecodec.families.layouts import network_input, pixels_of_squares, regroup, shuffle, unshuffle
 from aecodec.models import DEFAULTS, load_released, locate, read_weights
-from aecodec.training import loop
+from aecodec.training import checkpoint, loop
 from aecodec.training.data import block_covariance
 from aecodec.training.export import export
 from aecodec.training.optimisers import matrix_of
@@ -148,7 +148,7 @@ import sys
 import torch
 from aecodec.families import find_trainable
 from aecodec.families.hyperprior import objective
-from aecodec.training import loop
+from aecodec.training import checkpoint, loop
 objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
 torch.set_num_threads(1)
 loop.train([sys.argv[1]], sys.argv[2], steps=2, network=eval(sys.argv[3]), changes=eval(sys.argv[4]))
@@ -391,6 +391,29 @@ def test_what_is_no_checkpoint_is_refused_and_runs_no_code(
         with pytest.raises(ModelError, match="not a checkpoint"):
             work()
     assert not Path("ran").exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "trunk.pt", []
+    fsync, replace = os.fsync, os.replace
+
+    def sync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def put(source: Path, target: Path) -> None:
+        assert synced == [(source.stat().st_ino, source.stat().st_size)]
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", put)
+    state = dict.fromkeys(checkpoint.FIELDS, 1)
+    checkpoint.save(path, state)
+    assert checkpoint.load(path) == state
+    assert [path.name for path in tmp_path.iterdir()] == ["trunk.pt"]
+    assert os.name == "nt" or synced[1][0] == tmp_path.stat().st_ino
 
 
 @pytest.mark.parametrize(("family", "name"), [("aec1", "visual"), ("aec2", "psnr")])

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aecodec.archive.shards import sha256_of
 from aecodec.archive.storage import Folder
-from aecodec.errors import FormatError
+from aecodec.errors import AecodecError, FormatError
+from aecodec.files import is_text
 
 INDEX = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\0\ufffd]{1,255}\.zip)")
@@ -44,6 +45,10 @@ def read_lines(folder: Folder) -> tuple[dict[str, str] | None, str]:
 
 
 def write_index(folder: Folder, digests: Mapping[str, str]) -> None:
+    """Raises AecodecError if a shard has a name that cannot be listed."""
+    for name in digests:
+        if "\n" in name or not is_text(name):
+            raise AecodecError(f"{folder}/{name}: its name cannot be listed in {INDEX}; rename it")
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     folder.write(INDEX, lambda file: file.write(text.encode()))
     folder.sync()

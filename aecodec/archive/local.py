@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from aecodec.archive.entry import Entry
 from aecodec.errors import AecodecError
-from aecodec.files import make_folders, sync_folder
+from aecodec.files import make_folders, native, portable, sync_folder
 
 LOCK = ".aecodec-lock"
 PART, JOURNAL = ".part", ".journal"  # suffixes of what is on its way to become a shard
@@ -48,7 +48,7 @@ class LocalFolder:
 
         for folder, folders, names in os.walk(self.root, onerror=unreadable):
             if not folders and not names and Path(folder) != self.root:
-                found.append(Entry(self._name(folder) + "/"))
+                found.append(self._entry(folder))
             found += [self._entry(os.path.join(folder, name)) for name in names]
             links = (os.path.join(folder, name) for name in folders)
             found += [self._entry(path) for path in links if os.path.islink(path)]
@@ -56,45 +56,51 @@ class LocalFolder:
 
     def _name(self, path: str) -> str:
         name = Path(path).relative_to(self.root).as_posix()
-        return name.encode(errors="backslashreplace").decode()
+        return portable(name).encode(errors="backslashreplace").decode()
+
+    def _path(self, name: str) -> Path:
+        return self.root / native(name)
 
     def _entry(self, path: str) -> Entry:
+        """Of a file, a link or an empty folder."""
         name = self._name(path)
+        if self._path(name) != Path(path):
+            return Entry(name, problem="its name is not valid UTF-8")
         try:
-            path.encode()
             state = os.lstat(path)
             if stat.S_ISLNK(state.st_mode):
-                target = os.readlink(path)
-                target.encode()
+                target = portable(os.readlink(path))
                 return Entry(name, len(target.encode()), state.st_mtime_ns, 0o777, target)
         except UnicodeEncodeError:
-            return Entry(name, problem="its name, or where it points, is not valid UTF-8")
+            return Entry(name, problem="where it points is not valid UTF-8")
         except OSError as error:
             return Entry(name, problem=error.strerror or str(error))
+        if stat.S_ISDIR(state.st_mode):
+            return Entry(name + "/")
         if not stat.S_ISREG(state.st_mode):  # opening a pipe would wait for ever
             return Entry(name, problem="not a regular file")
         return Entry(name, state.st_size, state.st_mtime_ns, stat.S_IMODE(state.st_mode) & 0o777)
 
     def state(self, name: str) -> tuple[int, int | None]:
         """(size, mtime_ns) of a file now; of a link itself."""
-        state = os.lstat(self.root / name)
+        state = os.lstat(self._path(name))
         return state.st_size, state.st_mtime_ns
 
     def target(self, name: str) -> str | None:
         """Where a symbolic link points; None if it is none."""
-        path = self.root / name
-        return os.readlink(path) if path.is_symlink() else None
+        path = self._path(name)
+        return portable(os.readlink(path)) if path.is_symlink() else None
 
     def zips(self) -> list[str]:
         """Names of the ZIP files directly in the folder, sorted; none if it does not exist."""
-        return sorted(path.name for path in self.root.glob("*.zip") if not path.name.startswith("."))
+        return sorted(portable(path.name) for path in self.root.glob("*.zip") if not path.name.startswith("."))
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(self.root / name)
+        return os.path.lexists(self._path(name))
 
     def open(self, name: str) -> BinaryIO:
         """Raises OSError if it cannot be opened, or is no file: a pipe would be waited for, a device never end."""
-        path = self.root / name
+        path = self._path(name)
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | BINARY)
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
@@ -104,7 +110,7 @@ class LocalFolder:
     @contextmanager
     def lock(self, name: str | None) -> Iterator[None]:
         """No other process may write here meanwhile, or, with a name, this file. Raises AecodecError if one does."""
-        what = self.root if name is None else self.root / name
+        what = self.root if name is None else self._path(name)
         from filelock import FileLock, Timeout  # with asyncio, for which no reader should wait
 
         lock = FileLock(self.root / (LOCK if name is None else f".{_short(name)}.lock"), timeout=0)
@@ -156,9 +162,9 @@ class LocalFolder:
         while True:
             second = f"{name}{suffix}" + (f".{number}" if number else "")
             try:
-                os.link(self.root / name, self.root / second)
+                os.link(self._path(name), self._path(second))
             except FileExistsError:
-                if os.path.samefile(self.root / name, self.root / second):  # of a run that was killed
+                if os.path.samefile(self._path(name), self._path(second)):  # of a run that was killed
                     return second
                 number += 1
                 continue
@@ -210,7 +216,7 @@ class LocalFolder:
                     with suppress(OSError):
                         _remove(temporary, folder)
         except OSError as error:
-            error.filename, error.filename2 = str(self.root / name), None
+            error.filename, error.filename2 = str(self._path(name)), None
             raise
         return size
 
@@ -218,7 +224,7 @@ class LocalFolder:
         """Waits until the names of files, and of the folders that they are in, are on the disk."""
         folders = {parent for name in names for parent in PurePosixPath(name).parents} | {PurePosixPath()}
         for folder in sorted(folders):
-            sync_folder(self.root / folder)
+            sync_folder(self._path(str(folder)))
 
     def make_folder(self, name: str) -> None:
         with self._parent(name.rstrip("/") + "/.", make=True):
@@ -229,7 +235,7 @@ class LocalFolder:
         with self._parent(name, make=True) as (folder, base):
             if replace:
                 _remove(base, folder)
-            os.symlink(target, base, dir_fd=folder)
+            os.symlink(native(target), base, dir_fd=folder)
 
     @staticmethod
     def _writing(base: str) -> str:
@@ -238,7 +244,7 @@ class LocalFolder:
     @contextmanager
     def _parent(self, name: str, make: bool) -> Iterator[tuple[int | None, str]]:
         """(descriptor, name in it) of the folder of a file, reached without following links below the root."""
-        *parts, base = name.split("/")
+        *parts, base = native(name).split("/")
         make_folders(self.root)
         if not BY_DESCRIPTOR:
             path = self.root
@@ -329,7 +335,7 @@ class Draft:
 
     def _give_name(self, replace: bool) -> None:
         os.fsync(self.file.fileno())
-        publish(str(self._part), str(self._root / self._name), None, replace)
+        publish(str(self._part), str(self._root / native(self._name)), None, replace)
         sync_folder(self._root)
 
     def discard(self) -> None:
@@ -375,6 +381,7 @@ def _remove(name: str, folder: int | None) -> None:
 
 def _short(name: str) -> str:
     """A name to which prefix and suffix can be added; the same for the same name, so that it is found again."""
-    if len(name.encode()) <= 200:
+    name = native(name)
+    if len(os.fsencode(name)) <= 200:
         return name
-    return f"{name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"{name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"

@@ -19,6 +19,7 @@ from aecodec.archive.shards import CHUNK
 from aecodec.archive.sources import Planned
 from aecodec.archive.storage import Entry, Folder
 from aecodec.errors import AecodecError
+from aecodec.files import is_text
 from aecodec.picture.inspect import inspect
 
 SHARD_BYTES = 10**8  # source files of a shard
@@ -45,7 +46,7 @@ class Naming:
     by_date: bool = False
 
     def __post_init__(self) -> None:
-        if self.prefix and not is_plain(self.prefix):
+        if self.prefix and not (is_plain(self.prefix) and is_text(self.prefix)):
             raise AecodecError(f"prefix {self.prefix!r}; expected a folder's name as 2019/july")
 
     def name(self, source: Folder, entry: Entry) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from aecodec.archive.entry import Entry
-from aecodec.archive.local import Draft
+from aecodec.archive.local import JOURNAL, Draft
 from aecodec.errors import AecodecError
 
 TEMPORARY = ".aecodec-tmp"  # suffix of what is being uploaded
@@ -59,12 +59,14 @@ class RemoteFolder:
 
     def zips(self) -> list[str]:
         """Names of the ZIP files directly in the folder, sorted; none if it does not exist."""
+        return sorted(name for name in self._names() if name.endswith(".zip"))
+
+    def _names(self) -> list[str]:
+        """What is directly in the folder; nothing if it does not exist."""
         self._fs.invalidate_cache(self._root)
         if not self._fs.isdir(self._root):
             return []
-        return sorted(
-            path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False) if path.endswith(".zip")
-        )
+        return [path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False)]
 
     def exists(self, name: str) -> bool:
         return bool(self._fs.exists(self._path(name)))
@@ -83,17 +85,25 @@ class RemoteFolder:
 
     def discard_drafts(self, but: frozenset[str]) -> None:
         """Removes what uploads of shards that were killed have left."""
-        if self._fs.isdir(self._root):
-            for path in self._fs.ls(self._root, detail=False):
-                if path.endswith(".zip" + TEMPORARY):
-                    self._fs.rm_file(path)
+        for name in self._names():
+            if name.endswith(".zip" + TEMPORARY):
+                self._fs.rm_file(self._path(name))
 
     def stopped(self, names: Iterable[str]) -> dict[str, str]:
-        """Drafts do not survive their process."""
-        return {}
+        """Shards that are there, and that a run which was stopped was to replace: the SHA-256 of what by. Other drafts
+        do not survive their process."""
+        there = set(self._names())
+        left = [name for name in names if _journal(name) in there]
+        return {name: self._fs.cat_file(self._path(_journal(name))).decode(errors="replace") for name in left}
 
     def discard(self, name: str) -> None:
-        """Nothing is left of a draft."""
+        """Removes what was on its way to replace a shard, and what says so."""
+        self._remove(name + TEMPORARY)
+        self._remove(_journal(name))
+
+    def _remove(self, name: str) -> None:
+        if self.exists(name):
+            self._fs.rm_file(self._path(name))
 
     def keep_aside(self, name: str, suffix: str) -> str:
         """Copies a file, so that it stays when it is replaced. Returns the name of the copy."""
@@ -105,7 +115,8 @@ class RemoteFolder:
         return second
 
     def tidy(self, name: str) -> None:
-        """Nothing is left here of what was not written whole."""
+        """Removes what a run that was killed has uploaded of a file that is there."""
+        self._remove(name + TEMPORARY)
 
     def write(
         self,
@@ -161,8 +172,20 @@ class RemoteDraft(Draft):
         super().__exit__(*_)
         self._temporary.cleanup()
 
+    def replace(self, digest: str, then: Callable[[], object]) -> None:
+        self._folder.write(_journal(self._name), lambda file: file.write(digest.encode()))
+        self._give_name(replace=True)
+        then()
+        self._folder.discard(self._name)
+        self.discard()
+
     def _give_name(self, replace: bool) -> None:
         self._folder.upload(self.file, self._name, replace)
+
+
+def _journal(name: str) -> str:
+    """What is beside a shard while another takes its place; it holds the SHA-256 of that one."""
+    return f".{name}{JOURNAL}"
 
 
 def _mtime_ns(info: dict[str, Any]) -> int | None:

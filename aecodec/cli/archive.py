@@ -15,7 +15,7 @@ from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.cli import archive_serving, output
 from aecodec.cli.archive_running import CODEC, CONTINUES, opened_archive, run
 from aecodec.cli.archive_text import HEAD, created, extracted, kinds, line, settings_in_words, verified, words
-from aecodec.cli.options import AS_JSON, encode_options, together
+from aecodec.cli.options import AS_JSON, Name, encode_options, together
 from aecodec.cli.output import count, printable, size
 from aecodec.errors import AecodecError
 from aecodec.options import EncodeOptions, parse_size
@@ -60,9 +60,13 @@ CREATION = together(
         show_default=True,
         help="What becomes of files that are not pictures, or damaged.",
     ),
-    click.option("--prefix", default="", metavar="FOLDER", help="Put the names below this folder of the archive."),
+    click.option(
+        "--prefix", default="", type=Name(), metavar="FOLDER", help="Put the names below this folder of the archive."
+    ),
     click.option("--by-date", is_flag=True, help="Put the names below folders by date, as 2019/2019-07-14."),
-    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files, or folders, of such names."),
+    click.option(
+        "--exclude", multiple=True, type=Name(), metavar="PATTERN", help="Leave out files, or folders, of such names."
+    ),
     click.option("--dry-run", is_flag=True, help="Only say what there is to do."),
     click.option("--shard-size", default=100.0, metavar="MB", show_default=True, help="Source files of a shard."),
     click.option("--engine", default="local", type=click.Choice(["local", "ray"]), show_default=True),
@@ -125,7 +129,7 @@ def redo(path: str, kept: bool, **options: Any) -> None:
 
 LOOKED_FOR = together(
     click.argument("path", metavar="ARCHIVE"),
-    click.argument("pattern", default="*"),
+    click.argument("pattern", default="*", type=Name()),
     AS_JSON,
 )
 
@@ -225,7 +229,7 @@ def info(path: str, as_json: bool) -> None:
 
 @archive.command()
 @click.argument("path", metavar="ARCHIVE")
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", type=Name())
 @click.option("-o", "--output", "target", required=True, metavar="DIR", help="Folder to write to.")
 @click.option("--as", "suffix", default=".png", show_default=True, metavar="SUFFIX", help="Or .webp, .jpg, .aec ...")
 @click.option("-f", "--force", is_flag=True, help="Overwrite existing files.")

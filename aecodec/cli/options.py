@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from aecodec.errors import AecodecError
+from aecodec.files import portable
 from aecodec.options import EncodeOptions
 
 Command = Callable[..., Any]
@@ -81,6 +82,15 @@ class _Written(click.ParamType):
             return self._parse(value)
         except (AecodecError, ValueError) as error:
             self.fail(str(error) if isinstance(error, AecodecError) else f"{value!r} is no number", param, context)
+
+
+class Name(click.ParamType):
+    """A name, or a pattern of names, as archives have it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> str:
+        return portable(str(value))
 
 
 class Region(click.ParamType):

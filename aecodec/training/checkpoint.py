@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from aecodec.errors import ModelError
+from aecodec.files import sync_folder
 
 FIELDS = {
     *("family", "objective", "encoder", "model_config", "settings", "model", "average", "optimisers"),
@@ -39,7 +40,11 @@ def load(path: Path) -> dict[str, Any] | None:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Writes a state in one step."""
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(dict(state), temporary)
+    """Writes a state in one step, of which nothing is lost by a power failure."""
+    temporary = path.with_name(path.name + ".tmp")  # always the same: runs that are killed leave one, not many
+    with temporary.open("wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+    sync_folder(path.parent)
