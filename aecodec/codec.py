@@ -173,7 +173,7 @@ class Codec:
     ) -> list[Tensor]:
         """Pictures as tensors (C, H, W), all at once; on a GPU, pixels do not go over the host. See `decompress`.
 
-        device: where they shall be, as torch names it; None: where the codec is. regions: of each picture the part that
+        device: where they go, as torch names it; None: where the codec is. regions: of each picture the part that
         is wanted, None for all. floating: float32 in 0..1 instead of uint8, to which deeper samples are rounded.
         rgb: always three channels; otherwise one if a picture is grey. Alpha, if any, is left out; colours and
         orientation are as they are stored. Memory is that of channels_last: what needs the other asks `contiguous`.

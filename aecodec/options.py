@@ -65,7 +65,7 @@ def _option(default: Any, parse: Any, help: str, metavar: str | None = None, fla
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What a file shall be like. At most one of quality, bpp, size, psnr and score; none of them is
+    """What is asked of a file. At most one of quality, bpp, size, psnr and score; none of them is
     `DEFAULT_QUALITY`.
 
     quality: 1..100; fractions count, to a hundredth.

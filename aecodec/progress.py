@@ -75,8 +75,8 @@ class Progress:
 
             # Until a total is known there is nothing to count.
             unit, scaled = (self._unit, True) if self._unit == "B" else (f" {self._unit}", False)
-            look: dict[str, Any] = {"dynamic_ncols": True, "leave": False, "bar_format": "{desc} ..."}
-            self._bar = tqdm(desc=what, total=0, unit=unit, unit_scale=scaled, **look)
+            style: dict[str, Any] = {"dynamic_ncols": True, "leave": False, "bar_format": "{desc} ..."}
+            self._bar = tqdm(desc=what, total=0, unit=unit, unit_scale=scaled, **style)
         return self._bar
 
 

@@ -44,7 +44,7 @@ def opened_archive(path: str, *options: Any, **more: Any) -> Archive:
 
 def run(
     work: Callable[[Any, Any, dict[str, Any]], Report],
-    say: Callable[[Report], Iterable[str]],
+    summary: Callable[[Report], Iterable[str]],
     as_json: bool,
     quiet: bool = False,
     threads: int | None = None,
@@ -78,7 +78,7 @@ def run(
     if as_json:
         click.echo(output.as_json(vars(report)))
     elif not quiet:
-        for text in [*report.notes, *say(report)]:
+        for text in [*report.notes, *summary(report)]:
             click.echo(printable(text))
     if report.problems:
         raise SystemExit(1)
