@@ -1,4 +1,4 @@
-# `make check` is what CI runs, after `pip install -c constraints.txt -e '.[test,docs]'`.
+# `make check` is what CI runs, after `pip install -c constraints.txt -e '.[test,docs,jpegxl]'`.
 PYTHON ?= python
 FUZZ_SECONDS ?= 5
 

@@ -280,6 +280,10 @@ MOMENTS = {
     # as in what dataclasses compile; Python remembers that, and would end as by SIGINT
     "in compiled text": ("import click; click.Group.parse_args = lambda *_: exec('hit()')", True),
     "before a command": ("import click; click.Group.parse_args = lambda *_: hit()", True),
+    "behind a command": (
+        "from aecodec.cli import main; invoke = main.invoke; main.invoke = lambda context: (invoke(context), hit())",
+        True,
+    ),
     "between what commands catch": ("import gc; gc.freeze = hit", False),
     "at the end of Python": ("import atexit; atexit.register(hit)", False),
 }
@@ -294,7 +298,8 @@ def test_signals_at_odd_moments(start: Start, moment: str, number: signal.Signal
     hit = f"builtins.hit = lambda *_: os.kill(os.getpid(), {int(number)})\n"
     process = start("models", python=f"{before}{hit}{python}\nrun()", preexec_fn=listen)
     told = [f"aecodec: interrupted ({number.name}); nothing is half-written"]
-    assert end(process) == ((128 + number, told) if ends else (0, []))
+    code, errors = end(process)
+    assert (code, [line for line in errors if line]) == ((128 + number, told) if ends else (0, []))
 
 
 def listen() -> None:

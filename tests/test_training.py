@@ -148,7 +148,7 @@ import sys
 import torch
 from aecodec.families import find_trainable
 from aecodec.families.hyperprior import objective
-from aecodec.training import checkpoint, loop
+from aecodec.training import loop
 objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
 torch.set_num_threads(1)
 loop.train([sys.argv[1]], sys.argv[2], steps=2, network=eval(sys.argv[3]), changes=eval(sys.argv[4]))

@@ -52,6 +52,17 @@ class _Commands(click.Group):
             context.fail(f"there is no command {args[0]!r}; did you mean {' or '.join(near)}?")
         return super().resolve_command(context, args)
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """As click's own, which would end an interruption between what `ending` sees with "Aborted!" and code 1."""
+        try:
+            code = super().main(*arguments, **{**options, "standalone_mode": False})
+        except click.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        raise SystemExit(code or 0)
+
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         return ending(lambda: super(_Commands, self).make_context(*arguments, **options))
 
