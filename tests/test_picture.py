@@ -15,6 +15,7 @@ from aecodec import AecodecError
 from aecodec.errors import PictureWarning
 from aecodec.picture import load, save, to_image
 from aecodec.picture.alpha import decode_alpha, encode_alpha
+from aecodec.picture.inspect import png
 from aecodec.picture.padding import grey_of, pad
 
 
@@ -234,3 +235,11 @@ def test_alpha_planes_are_lossless_and_checked(photo: np.ndarray) -> None:
     for data, size in ((encode_alpha(plane), (96, 144)), (encode_alpha(plane)[:50], (144, 96)), (b"", (144, 96))):
         with pytest.raises(AecodecError):
             decode_alpha(data, *size)
+
+
+def test_alpha_planes_have_no_other_chunks(photo: np.ndarray) -> None:
+    """Pillow's reader would look into them, and raise whatever it likes."""
+    data = encode_alpha(photo[:, :, 1])
+    end = data.rindex(b"IEND") - 4
+    with pytest.raises(AecodecError, match=f"chunk b'iCCP' at byte {end}"):
+        decode_alpha(data[:end] + png.chunk(b"iCCP", b"") + data[end:], 144, 96)
