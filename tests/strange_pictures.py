@@ -242,3 +242,51 @@ def bmp_of_32_bits() -> bytes:
     pixels = np.dstack([photo()[::-1, :, ::-1], photo()[::-1, :, 0]])
     head = struct.pack("<IiiHHIIiiII", 40, *SIZE, 1, 32, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<I4xI", 54 + pixels.nbytes, 54) + head + pixels.tobytes()
+
+
+def bmp_of_10_bits() -> bytes:
+    """A BMP of 10 bits a sample, as masks tell."""
+    pixels = deep().astype("<u4") >> 6
+    packed = pixels[..., 0] << 20 | pixels[..., 1] << 10 | pixels[..., 2]
+    masks = struct.pack("<3I", 0x3FF00000, 0xFFC00, 0x3FF)
+    head = struct.pack("<IiiHHIIiiII", 40, *SIZE, 1, 32, 3, 0, 0, 0, 0, 0) + masks
+    return b"BM" + struct.pack("<I4xI", 66 + packed.nbytes, 66) + head + packed.tobytes()
+
+
+def jpeg_ls() -> bytes:
+    """The segments of a JPEG-LS file, and coded data in which, as there, FF stands before bits that begin with 0."""
+    frame = b"\xff\xf7" + struct.pack(">HBHHBBBB", 11, 8, *SIZE, 1, 1, 0x11, 0)
+    scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 0, 0)
+    return b"\xff\xd8" + frame + scan + b"\x12\xff\x7d\x34\xff\x01\xff\xd9"
+
+
+def tiff_of_whole_numbers(kind: str = "<i2") -> bytes:
+    """A grey TIFF of numbers on both sides of 0."""
+    pixels = np.linspace(-100, 100, 20 * 30).astype(kind).reshape(20, 30, 1)
+    return tiff(pixels, (339, 3, 1, b"\2\0\0\0"))
+
+
+def bigtiff(pixels: np.ndarray, deflated: bool = False) -> bytes:
+    """A BigTIFF of (H, W, C) of strips of 16 rows, whose numbers begin with the highest byte."""
+    height, width, channels = pixels.shape
+    strips = [pixels[at : at + 16].astype(pixels.dtype.newbyteorder(">")).tobytes() for at in range(0, height, 16)]
+    strips = [zlib.compress(strip) for strip in strips] if deflated else strips
+    starts = [16 + sum(map(len, strips[:k])) for k in range(len(strips))]
+    data = b"".join(strips)
+    data += bytes(-len(data) % 8)
+    tables = [16 + len(data), 16 + len(data) + 8 * len(strips)]
+    data += struct.pack(f">{2 * len(strips)}Q", *starts, *map(len, strips))
+    numbers = {
+        256: width,
+        257: height,
+        259: 8 if deflated else 1,
+        262: 2 if channels == 3 else 1,
+        277: channels,
+        278: 16,
+    }
+    entries = {tag: struct.pack(">HHQI4x", tag, 4, 1, value) for tag, value in numbers.items()}
+    depths = struct.pack(f">{channels}H", *[8 * pixels.itemsize] * channels).ljust(8, b"\0")
+    entries[258] = struct.pack(">HHQ", 258, 3, channels) + depths
+    entries |= {tag: struct.pack(">HHQQ", tag, 16, len(strips), at) for tag, at in zip((273, 279), tables, strict=True)}
+    directory = struct.pack(">Q", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(8)
+    return b"MM\0+\0\x08\0\0" + struct.pack(">Q", 16 + len(data)) + data + directory

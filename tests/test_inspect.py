@@ -126,8 +126,11 @@ MORE = {
         strange.encoded("ICO", Image.fromarray(strange.disc("own")), sizes=[(16, 16), (32, 32)]),
         "1 further frame",
     ),
+    "JPEG-LS": (strange.jpeg_ls(), "does not read"),
+    "BMP of 10 bits": (strange.bmp_of_10_bits(), "10 bits a sample"),
     "CMYK": (strange.encoded("JPEG", Image.fromarray(strange.photo()).convert("CMYK")), "CMYK"),
     "C2PA": (strange.with_segments(strange.jpeg(), strange.segment(11, b"JP\0\1jumb")), "APP11"),
+    "PNG whose gamma is 0": (strange.png((b"gAMA", bytes(4))), "chunk gAMA"),
     "unknown PNG chunk": (strange.png((b"prIv", b"x")), "prIv"),
     "unknown WebP chunk": (b"RIFF\x1e\0\0\0WEBP" + PLAIN["WebP"][12:26] + b"WHAT\0\0\0\0", "damaged WebP"),
     **{f"{kind} with frames": (animation(kind), "further frame") for kind in ("GIF", "WEBP", "PNG", "TIFF", "AVIF")},
@@ -334,3 +337,13 @@ def test_exif_of_a_bigtiff_is_told() -> None:
     found = read(io.BytesIO(data))
     assert found.picture.colour.tobytes() == pixels
     assert (found.losses, found.picture.exif) == (["EXIF of a BigTIFF"], None)
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+@pytest.mark.parametrize(
+    "pixels", [strange.photo(), strange.photo()[:, :, :1], strange.deep(), strange.deep()[:, :, :1]]
+)
+def test_a_bigtiff_of_either_order_of_bytes_is_read(pixels: np.ndarray, deflated: bool) -> None:
+    found = read(io.BytesIO(strange.bigtiff(pixels, deflated)))
+    assert found.losses == []
+    assert np.array_equal(found.picture.colour.reshape(pixels.shape), pixels)

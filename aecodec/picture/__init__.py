@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aecodec.picture.chunks import alpha_of, chunks_of, picture_of
-    from aecodec.picture.door import register_heif
-    from aecodec.picture.loading import UnreadError, load, read
+    from aecodec.picture.door import UnreadError, register_heif
+    from aecodec.picture.loading import load, read
     from aecodec.picture.metadata import strip
     from aecodec.picture.names import depth_of, describe
     from aecodec.picture.saving import format_of, save, to_image
@@ -37,8 +37,8 @@ _ROOMS = dict.fromkeys(("Picture", "Pixels", "Samples", "Source"), "types")
 _ROOMS |= dict.fromkeys(("alpha_of", "chunks_of", "picture_of"), "chunks")
 _ROOMS |= dict.fromkeys(("depth_of", "describe"), "names")
 _ROOMS |= dict.fromkeys(("format_of", "save", "to_image"), "saving")
-_ROOMS |= dict.fromkeys(("UnreadError", "load", "read"), "loading")
-_ROOMS |= {"register_heif": "door", "strip": "metadata"}
+_ROOMS |= dict.fromkeys(("load", "read"), "loading")
+_ROOMS |= {"UnreadError": "door", "register_heif": "door", "strip": "metadata"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,17 @@ FORMATS = (
 )
 
 
+DAMAGED = "damaged picture"
+# How decoders say that a file is whole, but of a kind that they do not know.
+UNSUPPORTED = re.compile(r"(un|not )(supported|implemented)|^unknown ", re.IGNORECASE)
+
+
+class UnreadError(AecodecError):
+    """A whole picture of a kind that no decoder here reads; the message says which."""
+
+
 @contextmanager
-def foreign(what: str = "damaged picture") -> Iterator[None]:
+def foreign(what: str = DAMAGED) -> Iterator[None]:
     """Makes whatever a foreign decoder or encoder raises an AecodecError that begins with `what`; errors of the system,
     a lack of memory, and our own pass. What it warns of is about its own rules."""
     try:
@@ -37,7 +47,10 @@ def foreign(what: str = "damaged picture") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise AecodecError(f"{what} ({reason_of(error)})") from error
+        reason = reason_of(error)
+        if what == DAMAGED and UNSUPPORTED.search(reason):
+            raise UnreadError(f"no decoder reads it ({reason})") from error
+        raise AecodecError(f"{what} ({reason})") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -17,17 +17,13 @@ from aecodec.errors import AecodecError, PictureWarning
 from aecodec.picture import metadata
 from aecodec.picture.alpha import fill_hidden
 from aecodec.picture.deep import Deep, deep_samples
-from aecodec.picture.door import can_open_heif, foreign, open_image
+from aecodec.picture.door import UnreadError, can_open_heif, foreign, open_image
 from aecodec.picture.inspect import Contents, inspect, jpeg, png, tiff
 from aecodec.picture.types import Picture, Pixels, Samples, Source
 
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
 SAMPLES_ROWS = 1024  # rows of a picture that are taken from Pillow at a time
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-
-
-class UnreadError(AecodecError):
-    """A whole picture of a kind that no decoder here reads; the message says which."""
 
 
 def load(source: Source, pixel_limit: int | None = None) -> Picture:
@@ -115,6 +111,8 @@ def _from_file(source: str | Path | BinaryIO, pixel_limit: int | None) -> Found:
     if contents.refusal:
         told = contents.kind == "unknown" or contents.kind in contents.refusal
         raise AecodecError(contents.refusal if told else f"{contents.kind}: {contents.refusal}")
+    if contents.kind == "TIFF":
+        data = tiff.classic(data) or data
     with foreign():
         if contents.kind == "HEIC" and not can_open_heif():
             raise UnreadError("HEIC needs pip install pillow-heif")
@@ -152,8 +150,12 @@ def _opened(data: bytes, contents: Contents) -> Image.Image:
     try:
         return open_image(essential)
     except UnidentifiedImageError as error:
-        what = ", ".join(contents.losses)
-        raise UnreadError(f"no decoder reads this {contents.kind}" + (f": {what}" if what else "")) from error
+        raise _unread(contents) from error
+
+
+def _unread(contents: Contents) -> UnreadError:
+    what = ", ".join(contents.losses)
+    return UnreadError(f"no decoder reads this {contents.kind}" + (f": {what}" if what else ""))
 
 
 def _decoded(image: Image.Image, contents: Contents, deep: Deep | None) -> tuple[Picture, list[str]]:
@@ -164,7 +166,7 @@ def _decoded(image: Image.Image, contents: Contents, deep: Deep | None) -> tuple
     icc = contents.part("ICC profile")
     if deep is None:
         image.info["icc_profile"] = icc  # a PNG was stripped of it; CMYK is converted by it
-        picture, losses = _from_image(image, told=True)
+        picture, losses = _from_image(image, contents)
         if image.mode in ("CMYK", "LAB"):
             icc = None  # it does not describe the result
     else:
@@ -199,8 +201,8 @@ def _with_end(data: bytes, contents: Contents) -> bytes:
     return ends[0]
 
 
-def _from_image(image: Image.Image, told: bool = False) -> tuple[Picture, list[str]]:
-    """told: the file has been inspected, which told of its depth and colours."""
+def _from_image(image: Image.Image, told: Contents | None = None) -> tuple[Picture, list[str]]:
+    """told: what is in the file of it, depth and colours among it, if it was inspected."""
     if 0 in image.size:
         raise AecodecError("the picture has no pixels")
     losses = []
@@ -224,6 +226,8 @@ def _from_image(image: Image.Image, told: bool = False) -> tuple[Picture, list[s
         colour, icc = _samples(_to_rgb(image, icc)), None
         losses.append(f"{'Lab' if mode == 'LAB' else mode} samples")
     elif mode not in OPAQUE:
+        if told:
+            raise _unread(told)
         raise UnreadError(f"pictures of Pillow mode {mode} are not supported; convert it to RGB or L first")
     else:
         colour = _samples(image if mode == OPAQUE[mode] else image.convert(OPAQUE[mode]))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aecodec.picture.inspect import boxes, jpeg, jpeg2000, others, png, tiff
-from aecodec.picture.inspect.contents import HELD, Colour, Contents, DamagedError, Part, Reader
+from aecodec.picture.inspect.contents import HELD, UNREAD, Colour, Contents, DamagedError, Part, Reader
 
 __all__ = ["HELD", "Colour", "Contents", "Part", "inspect"]
 
@@ -41,7 +41,6 @@ READERS: tuple[tuple[bytes, int, str, Inspector], ...] = (  # signature, its pla
     *((order, 0, "TIFF", tiff.inspect_tiff) for order in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((magic, 0, "raw of a camera", tiff.inspect_tiff) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
 )
-UNREAD = "a picture in a format that aecodec does not read"
 REFUSED: tuple[tuple[bytes, int, str, str], ...] = (  # signature, its place, kind, why it is no plain picture
     (b"%!", 0, "PostScript", "a program that draws, which is never run"),
     (b"\xc5\xd0\xd3\xc6", 0, "PostScript", "a program that draws, which is never run"),

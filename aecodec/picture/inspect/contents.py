@@ -25,6 +25,9 @@ HELD = frozenset(
 SINGLE = frozenset({"EXIF", "XMP", "extended XMP", "ICC profile", "resolution", "index of pictures"})  # held once
 
 
+UNREAD = "a picture in a format that aecodec does not read"
+
+
 class DamagedError(Exception):
     """The bytes end too early or contradict each other; the message says where."""
 

@@ -7,10 +7,11 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
+from aecodec.picture.inspect.contents import UNREAD, Contents, DamagedError, Part, Reader
 
 SOI, EOI, SOS, DNL, COM = 0xD8, 0xD9, 0xDA, 0xDC, 0xFE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame: what the picture is
+JPEG_LS = 0xF7  # a frame of another code, whose data look like markers
 LAYOUT = FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, DNL}  # tables and sizes: how it is coded
 BARE = frozenset(range(0xD0, 0xD8)) | {0x01}  # markers without a length
 NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
@@ -32,6 +33,7 @@ class _Found:
     depth: int = 8
     components: int = 0
     scans: int = 0
+    jpeg_ls: bool = False
     metadata: list[Part] = field(default_factory=list)
     unknown: list[Part] = field(default_factory=list)
     icc: dict[int, bytes] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class _Found:
 
 def inspect_jpeg(reader: Reader) -> Contents:
     found = _walk(reader)
+    if found.jpeg_ls:
+        return Contents("JPEG-LS", refusal=UNREAD)
     if not found.scans or not found.components:
         raise DamagedError("no picture between the segments")
     metadata = found.metadata
@@ -126,6 +130,9 @@ def _walk(reader: Reader) -> _Found:
             if following is None:
                 return found
             at = following.end() - 2
+        elif marker == JPEG_LS:
+            found.jpeg_ls = True
+            return found
         elif marker in FRAMES:
             _frame(found, segment)
         elif marker == COM:

@@ -55,7 +55,7 @@ def inspect_png(reader: Reader) -> Contents:
             frames = max(1, int.from_bytes(data[:4], "big") + still)
         elif name == b"cICP" and len(data) == 4:
             cicp = (data[0], data[1], data[2], data[3])
-        elif name == b"gAMA" and len(data) == 4:
+        elif name == b"gAMA" and len(data) == 4 and any(data):
             gamma = int.from_bytes(data, "big")
         elif name == b"cHRM" and len(data) == 32:
             chromaticities = struct.unpack(">8I", data)

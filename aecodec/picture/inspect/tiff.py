@@ -23,6 +23,17 @@ RAW_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw
 DNG_VERSION = 50706
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 SAMPLES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
+OTHER_COMPRESSIONS = {  # that no decoder of ours reads
+    **{33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34933: "PNG", 34934: "JPEG XR"},
+    **{
+        22610: "JPEG XR",
+        34887: "LERC",
+        50002: "JPEG XL",
+        52546: "JPEG XL",
+        32767: "raw of Sony",
+        34713: "raw of Nikon",
+    },
+}
 PLANAR, EXTRA_SAMPLES, PREMULTIPLIED, STRAIGHT = 284, 338, 1, 2
 MAX_IFDS = 10_000
 
@@ -116,7 +127,11 @@ def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Di
         contents = replace(contents, unheld=(*contents.unheld, "a palette of 16 bits"))
     if depths[0] == 16 and _number(reader, page, PLANAR, 1) == 2 and samples not in ("grey", "RGB"):
         return replace(contents, refusal=f"{samples} samples of 16 bits, each channel by itself: no decoder reads them")
+    if compression := OTHER_COMPRESSIONS.get(_number(reader, page, 259, 1)):
+        return replace(contents, refusal=f"compressed as {compression}: no decoder reads it")
     if any(value == 2 for value in formats):
+        if max(depths) <= 8:  # decoders take what is below 0 for the brightest
+            return replace(contents, refusal="signed samples of 8 bits: no decoder reads them")
         contents = replace(contents, unheld=(*contents.unheld, "signed samples"))
     return contents
 
@@ -211,6 +226,32 @@ def pairs(data: bytes) -> bytes | None:
         return None
     eight = {258: (3, 1, 8), 262: (3, 1, 2), 277: (3, 1, 4), EXTRA_SAMPLES: (3, 1, STRAIGHT)}
     return _with_tags(reader, eight, without=(339,))
+
+
+def classic(data: bytes) -> bytes | None:
+    """A BigTIFF whose numbers begin with the highest byte, which Pillow takes for a broken TIFF, as a TIFF with its
+    first directory, without the EXIF of which `inspect_tiff` tells; None of any other, or of more than 4 GiB."""
+    if data[:4] != b"MM\0+" or len(data) >= 2**32 - 2**24:
+        return None
+    _, page = _first(data)
+    reader = Reader(data)
+    start = -(-len(data) // 8) * 8
+    moved, entries = bytearray(), []
+    for tag, found in sorted(page.items()):
+        if tag in (EXIF_IFD, GPS_IFD, SUB_IFDS):
+            continue
+        kind, values = found.kind, reader.bytes(found.at, found.size)
+        if kind in (16, 17, 18):  # of 8 bytes each
+            kind = {16: 4, 17: 9, 18: 13}[kind]
+            values = b"".join(values[at + 4 : at + 8] for at in range(0, len(values), 8))
+        if len(values) > 4:
+            place = start + len(moved)
+            moved += values + bytes(-len(values) % 8)
+            values = struct.pack(">I", place)
+        entries.append(struct.pack(">HHI", tag, kind, found.count) + values.ljust(4, b"\0"))
+    directory = struct.pack(">H", len(entries)) + b"".join(entries) + bytes(4)
+    head = b"MM\0*" + struct.pack(">I", start + len(moved))
+    return head + data[8:].ljust(start - 8, b"\0") + bytes(moved) + directory
 
 
 def _first(data: bytes) -> tuple[Reader, Directory]:
