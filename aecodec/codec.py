@@ -181,7 +181,7 @@ class Codec:
         from aecodec import tensors
 
         with session(self.threads):
-            contents = list(map(self._open, files))
+            contents = list(map(self._open, inputs.several(files, "decompress")))
             found = tensors.colours(contents, regions, self.device, self.model_of, self.decode)
             return [tensors.finished(*each, device or self.device, floating, rgb) for each in found]
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Encoded: TypeAlias = Bytes | str | os.PathLike[str] | BinaryIO
 
 PICTURE = "a file name, an open file, the bytes of a picture file, a Pillow image or an array (H, W, 3)"
+IMAGE = "a picture that is decoded already, which compress takes"
 FILE = "the bytes of an .aec file, its name, or the open file"
 # What the first bytes of files say, as far as people mistake one for another.
 SIGNATURES = {
@@ -82,6 +83,8 @@ def encoded(given: Encoded) -> bytes:
         data = Path(given).read_bytes()
     elif isinstance(given, (list, tuple)):
         raise AecodecError("a list; several files are for decompress_batch")
+    elif hasattr(given, "getexif"):
+        raise AecodecError(f"{_kind(given)}, {IMAGE}")
     elif hasattr(given, "read"):
         if isinstance(given, io.TextIOBase):
             raise AecodecError("a file that was opened as text; use open(name, 'rb')")
@@ -130,6 +133,8 @@ def several(given: Any, one: str) -> Any:
     """A sequence of pictures or files. one: what does the same with one of them. Raises AecodecError if it is one."""
     if isinstance(given, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(given, "read"):
         raise AecodecError(f"{_kind(given)}; one of them is for {one}, several are given as a list")
+    if not hasattr(given, "__iter__"):
+        raise AecodecError(f"{_kind(given)}; a list is expected, one of them is for {one}")
     if hasattr(given, "__array__") and len(getattr(given, "shape", ())) < 4:
         raise AecodecError(f"{_kind(given)}; one of them is for {one}, several are given as a list")
     return given
@@ -138,7 +143,9 @@ def several(given: Any, one: str) -> Any:
 def _kind(given: Any) -> str:
     """What something is, with its article."""
     name = type(given).__name__
-    return "None" if given is None else f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
+    if given is None or name == "bytes":
+        return str(given and name)
+    return f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 
 def _array(given: Any) -> Any:

@@ -112,6 +112,10 @@ class EncodeOptions:
     )
 
     def __post_init__(self) -> None:
+        for name, told in ((one.name, one.metadata) for one in fields(self)):
+            value = getattr(self, name)
+            if value is not None and told["parse"] is not parse_tune and not _is_number(value):
+                raise AecodecError(f"{name} {value!r} is no number; EncodeOptions.parse takes text")
         asked = {name: value for name in TARGETS if (value := getattr(self, name)) is not None}
         if len(asked) > 1:
             raise AecodecError(f"{' and '.join(asked)} contradict each other; ask for one of them")
@@ -154,7 +158,7 @@ class EncodeOptions:
                     value = known[name](value)
                 except ValueError:
                     raise AecodecError(f"{name} {value!r} is no number") from None
-            elif value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            elif value is not None and not _is_number(value):
                 raise AecodecError(f"{name} {value!r} is no number")
             if value is not None:
                 parsed[name] = _whole(name, value) if known[name] in (int, parse_size) else value
@@ -176,6 +180,9 @@ class EncodeOptions:
             return [cls.parse(common)] * count
         if len(each) != count or any(value is not None for value in common.values()):
             raise AecodecError(f"{len(each)} options for {count} pictures, and none beside them, are expected")
+        for number, options in enumerate(each):
+            if not isinstance(options, cls):
+                raise AecodecError(f"options {number}: {options!r}; expected EncodeOptions(...)")
         return each
 
     @property
@@ -197,6 +204,10 @@ class EncodeOptions:
     def first_quality(self) -> int:
         """The quality that is asked for, in hundredths; that of nothing else is the default."""
         return hundredths(DEFAULT_QUALITY if self.quality is None else self.quality)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _whole(name: str, value: Any) -> int:

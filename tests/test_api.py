@@ -96,7 +96,7 @@ def test_what_is_no_file_is_answered_with_what_to_do(codec: Codec, file: bytes, 
         (tmp_path / "a.jpg", FormatError, "a JPEG, which compress"),
         (b"PK\x03\x04 and more", FormatError, "open_archive"),
         ([file], AecodecError, "decompress_batch"),
-        (Image.fromarray(PICTURE), AecodecError, "expected the bytes of an .aec file"),
+        (Image.fromarray(PICTURE), AecodecError, "decoded already, which compress takes"),
         (PICTURE, AecodecError, "expected the bytes of an .aec file"),
         (io.StringIO("x"), AecodecError, "'rb'"),
     ):
@@ -229,3 +229,17 @@ def test_arguments_of_a_wrong_kind_are_refused(codec: Codec, photo: np.ndarray) 
     for call in given:
         with pytest.raises(AecodecError):
             call()
+
+
+def test_options_and_lists_that_make_no_sense_are_told(codec: Codec, photo: np.ndarray) -> None:
+    for work, said in (
+        (lambda: EncodeOptions(quality="60"), "quality '60' is no number"),  # type: ignore[arg-type]
+        (lambda: EncodeOptions(effort=True), "effort True is no number"),
+        (lambda: codec.compress_batch([photo], each=[{"quality": 5}]), r"expected EncodeOptions"),  # type: ignore[list-item]
+        (lambda: codec.compress_batch(5), "an int; a list is expected"),  # type: ignore[arg-type]
+        (lambda: codec.decode_tensor(b"AEC"), "^bytes; one of them is for decompress"),  # type: ignore[arg-type]
+        (lambda: aecodec.open_archive(None), "archive None; expected a path"),  # type: ignore[arg-type]
+        (lambda: aecodec.compress(b""), "^the file is empty"),
+    ):
+        with pytest.raises(AecodecError, match=said):
+            work()  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ from crashing import AT_THE_END, full_disks, states
 from PIL import Image
 
 from aecodec import archive
-from aecodec.archive import index, local, writer
+from aecodec.archive import flow, index, local, writer
 from aecodec.errors import AecodecError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
@@ -246,6 +246,14 @@ def test_redo_on_a_remote_file_system_stopped_at_every_step(
         assert redone(steps) == whole, f"killed after {steps} of {count} steps"
 
 
+def test_few_pictures_are_in_work_at_once() -> None:
+    """So few are lost by an interruption, and progress is told often; a GPU needs more to be busy."""
+    photos = [(768, 512)] * 24
+    assert {len(batch) for batch in flow.batches(photos, lambda size: size, "cpu")} == {3}
+    assert [len(batch) for batch in flow.batches([(4000, 3000)] * 2, lambda size: size, "cpu")] == [1, 1]
+    assert [len(batch) for batch in flow.batches(photos, lambda size: size, "cuda")] == [24]
+
+
 def test_an_interruption_loses_at_most_the_pictures_in_work(
     source: Path, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -409,7 +417,7 @@ def test_signals_end_a_run_in_one_line_and_it_goes_on(
     if process.returncode == 0:
         pytest.skip("it was done before")
     assert process.returncode == 128 + number
-    note = f"aecodec: interrupted ({number.name}); what is finished stays, the same command continues"
+    note = f"aecodec: interrupted ({number.name}); what is done stays, the same command continues"
     assert errors.decode().splitlines()[-1] == note
     assert "Traceback" not in errors.decode()
     assert not list(tmp_path.glob("arc/*.zip"))

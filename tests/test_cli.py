@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
 import re
 import shlex
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -20,7 +24,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from aecodec import metrics
-from aecodec.cli import COMMANDS, main
+from aecodec.benchmark import metrics as benchmark_metrics
+from aecodec.cli import COMMANDS, main, output
+from aecodec.cli.options import example_rows
 from aecodec.models import DEFAULT, RELEASED
 
 Run = Callable[..., Result]
@@ -203,7 +209,10 @@ def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray
     decoded = np.asarray(Image.open(folder / "back.png"))
     assert facts["psnr_rgb"] == pytest.approx(metrics.psnr(photo, decoded), abs=1e-3)
     assert facts["bpp_b"] == pytest.approx(8 * (folder / "a.aec").stat().st_size / (144 * 96), abs=1e-3)
-    assert "psnr_rgb        -" in run("compare", folder / "a.png", folder / "a.png").stdout  # nothing differs
+    shown = run("compare", folder / "a.png", folder / "a.aec").stdout
+    assert f"{facts['psnr_rgb']:.2f} dB (RGB)" in shown
+    assert "SSIMULACRA2 the picture is too small for it" in shown
+    assert "nothing differs" in run("compare", folder / "a.png", folder / "a.png").stdout
     for a, b, complaint in (
         ("a.png", "b.jpg", "60x40 pixels"),
         ("a.png", "broken.png", "broken.png: "),
@@ -213,6 +222,18 @@ def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 1
         assert complaint in result.stderr
+
+
+def test_a_metric_whose_package_does_not_work_is_told(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> float:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(benchmark_metrics, "METRICS", {**benchmark_metrics.METRICS, "cvvdp": broken})
+    monkeypatch.setattr(benchmark_metrics, "missing", dict)
+    monkeypatch.setitem(benchmark_metrics.METRICS, "butteraugli", lambda *_: None)
+    result = run("compare", folder / "a.png", folder / "a.png")
+    assert result.exit_code == 0
+    assert "cvvdp does not work here (operator torchvision::nms does not exist)" in result.stdout
 
 
 def test_compare_draws_where_two_pictures_differ(run: Run, folder: Path, photo: np.ndarray) -> None:
@@ -244,13 +265,49 @@ def test_what_is_not_kept_is_said(run: Run, folder: Path, photo: np.ndarray) -> 
 
 def test_help_shows_examples_that_parse() -> None:
     for command in ("compress", "decompress", "compare"):
-        shown = CliRunner().invoke(main, [command, "--help"]).stdout
-        examples = [line.strip().split("  ")[0] for line in shown.split("Examples:")[1].strip().splitlines()]
+        examples = [example for example, _ in example_rows(main.get_command(None, command).epilog)]
         assert len(examples) >= 2
         for example in examples:
             words = shlex.split(example.split("<")[0])
             assert words[:2] == ["aecodec", command]
             main.get_command(None, command).make_context(command, words[2:])
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_help_fits_the_terminal(columns: int) -> None:
+    def commands(group: click.Group, words: list[str]) -> Iterator[list[str]]:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            yield [*words, name]
+            if isinstance(command, click.Group):
+                yield from commands(command, [*words, name])
+
+    for words in [[], *commands(main, [])]:
+        shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=columns).stdout
+        assert shown.startswith("Usage: ")
+        assert max(map(len, shown.splitlines())) <= columns, words
+        assert "..." not in shown.split("Commands:")[-1] or "Commands:" not in shown  # sentences are whole
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_results_fit_the_terminal(columns: int, folder: Path, small_weights: Path) -> None:
+    mine, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    words = [sys.executable, "-m", "aecodec", "compress", "sub/c.png", "--model", str(small_weights), "--device", "cpu"]
+    subprocess.run(words, cwd=folder, stdout=its, stderr=subprocess.DEVNULL, check=True)
+    lines = os.read(mine, 4096).decode().splitlines()
+    os.close(mine)
+    os.close(its)
+    assert lines[0].startswith("sub/c.png -> sub/c.aec")
+    assert lines[-1].endswith(" s")
+    assert max(map(len, lines)) <= columns
+
+
+def test_sizes_are_in_units_that_people_read() -> None:
+    sizes = (0, 9999, 10_000, 999_949, 999_950, 9_994_999, 9_995_000, 999_999_999, 12_345_678_901)
+    said = ["0 B", "9,999 B", "10.0 kB", "999.9 kB", "1.00 MB", "9.99 MB", "10.0 MB", "1000.0 MB", "12.3 GB"]
+    assert list(map(output.size, sizes)) == said
 
 
 def test_output_has_no_colours(folder: Path, small_weights: Path) -> None:

@@ -121,6 +121,7 @@ def create(
             targets = {planned.same_as for planned in part if planned.same_as}
             known = {name: held[name] for name in sorted(targets & held.keys())}
             jobs.append(Shard(str(source_folder), str(folder), next(names), part, known))
+        advanced()  # nothing is done yet, but what there is to do is known
         finished = _finisher(folder, existing, report) if single is None else lambda name, digest: None
         folder.discard_drafts(frozenset(job.name for job in jobs))
         if engine == "ray":

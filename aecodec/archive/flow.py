@@ -20,7 +20,10 @@ INSTALL = "pip install"  # in reasons
 PRESENT = "present"  # counted in reports: the archive held it already
 WORST = 5  # pictures that are named
 DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
-BATCH_OF_PICTURES = 2**24  # pictures that are handed to the codec together have about so many pixels
+# Pixels, about, of the pictures that are handed to the codec together. An interruption loses them; a CPU gains nothing
+# by more.
+BATCH_OF_PICTURES = 2**24
+BATCH_ON_CPU = 2**20
 BATCH_OF_FILES = 256
 READ_PREFETCH = 2**26  # bytes of files that are read and wait
 DECODE_PREFETCH = 2**28  # bytes of decoded pictures that wait, before the network and after it
@@ -114,15 +117,16 @@ def prefetched(
         total -= price
 
 
-def batches(items: Iterable[T], size_of: Callable[[T], tuple[int, int]]) -> Iterator[list[T]]:
-    """Items that go to the codec together, in order. They follow from the items' sizes in pixels alone, not from
-    timing, because the encoder's last bits may depend on the batch."""
+def batches(items: Iterable[T], size_of: Callable[[T], tuple[int, int]], device: str) -> Iterator[list[T]]:
+    """Items that go to the codec on a device together, in order. They follow from that and the items' sizes in pixels,
+    not from timing, because the encoder's last bits may depend on the batch."""
+    limit = BATCH_ON_CPU if device == "cpu" else BATCH_OF_PICTURES
     batch: list[T] = []
     pixels = 0
     for item in items:
         batch.append(item)
         pixels += math.prod(size_of(item))
-        if pixels >= BATCH_OF_PICTURES or len(batch) == BATCH_OF_FILES:
+        if pixels >= limit or len(batch) == BATCH_OF_FILES:
             yield batch
             batch, pixels = [], 0
     if batch:

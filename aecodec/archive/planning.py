@@ -141,13 +141,11 @@ def plan(
             again.append(planned)
         else:
             report.counts[FAILED] += 1
-            report.problems.append(
-                (
-                    planned.name,
-                    "is not the file of this name that was archived; the archive keeps what it holds "
-                    "(--prefix or --by-date archives another card's files under other names)",
-                )
-            )
+            report.problems.append((planned.name, "another file of this name is archived"))
+    if report.problems:
+        report.notes.append(
+            "the archive keeps what it holds; --prefix or --by-date puts another card's files under other names"
+        )
     return _without_duplicates([*runs, again], held, digests)
 
 

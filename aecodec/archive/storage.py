@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from aecodec.archive.entry import Entry
 from aecodec.archive.local import Draft, LocalFolder
 from aecodec.archive.remote import RemoteFolder
+from aecodec.errors import AecodecError
 
 __all__ = ["Draft", "Entry", "Folder", "LocalFolder", "Readable", "RemoteFolder", "folder", "resolve"]
 
@@ -29,7 +31,12 @@ def folder(path: str | Path) -> Folder:
 
 
 def resolve(path: str | Path) -> tuple[Folder, str | None]:
-    """(folder of the shards, name of the only shard or None) of an archive; neither need exist."""
+    """(folder of the shards, name of the only shard or None) of an archive; neither need exist.
+
+    Raises AecodecError if it is no path.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise AecodecError(f"archive {path!r}; expected a path or a URL")
     text = str(path).rstrip("/")
     if not text.endswith(".zip"):
         return folder(path), None

@@ -94,8 +94,8 @@ def verify(
             report.problems += [(shard, problem)] if problem else []
     if opened.first_format:
         report.notes.append(
-            f"{len(opened.first_format)} shards of the first format have no seals; damage of their directories may be "
-            "found only if SHA256SUMS lists them"
+            f"shards of the first format have no seals ({', '.join(sorted(opened.first_format))}); damage of their "
+            "directories may be found only if SHA256SUMS lists them"
         )
     return report
 
@@ -169,7 +169,7 @@ def summary(report: Report) -> str:
     files = report.counts.total()
     others = [name for name, _ in report.problems]
     if not others:
-        return f"All {files:,} files are whole." if files != 1 else "The only file is whole."
+        return f"All {files:,} files are whole" if files != 1 else "The only file is whole"
     if not failed:
-        return f"All {files:,} files that are there are whole, but the archive is not: see above."
-    return f"{failed:,} of {files:,} files are damaged or lost: see above."
+        return f"All {files:,} files that are there are whole, but the archive is not (see above)"
+    return f"{failed:,} of {files:,} {'files is' if failed == 1 else 'files are'} damaged or lost (see above)"

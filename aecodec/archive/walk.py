@@ -49,7 +49,7 @@ def _fetched_bytes(fetched: Fetched) -> int:
 
 def _with_images(codec: Codec, fetched: Iterable[Fetched], report: Report) -> Iterator[Fetched]:
     """The same in the same order, with the pictures decoded."""
-    for batch in batches(fetched, lambda one: one.item.size if one.data is not None else (0, 0)):
+    for batch in batches(fetched, lambda one: one.item.size if one.data is not None else (0, 0), codec.device):
         files = [one.data for one in batch if one.data is not None]
         results = iter(through_codec(codec.decompress_batch, files, report))
         for one in batch:

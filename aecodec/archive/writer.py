@@ -133,7 +133,7 @@ def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Re
         files = codec.encode(pictures, options)
         return list(map(measured, pictures, files, codec.decompress_batch(files)))
 
-    for batch in batches(items, lambda item: (item.record.width, item.record.height)):
+    for batch in batches(items, lambda item: (item.record.width, item.record.height), codec.device):
         pictures = [item.picture for item in batch if item.picture is not None]
         results = iter(through_codec(partial(both, options=wanted), pictures, report))
         done = []

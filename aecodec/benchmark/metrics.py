@@ -88,6 +88,9 @@ def cvvdp(original: Pixels, decoded: Pixels) -> float | None:
 
 @lru_cache
 def _cvvdp() -> Any:
+    import logging
+
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no CUDA is no news
     import pycvvdp
     import torch
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import aecodec
-from aecodec.cli.options import examples
+from aecodec.cli.options import Group, examples
 from aecodec.cli.output import ending
 
 # Where each command is, and what it does; a module is imported when its command is named.
@@ -30,7 +30,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """The commands of `COMMANDS`, and how they end."""
 
     def list_commands(self, context: click.Context) -> list[str]:

@@ -14,20 +14,22 @@ from aecodec.archive.flow import Report
 from aecodec.archive.manifest import PICTURE, to_json
 from aecodec.cli import archive_serving, output
 from aecodec.cli.archive_running import CODEC, CONTINUES, opened_archive, run
-from aecodec.cli.archive_text import HEAD, created, extracted, kinds, line, settings_in_words, verified, words
-from aecodec.cli.options import AS_JSON, Name, encode_options, together
-from aecodec.cli.output import count, printable, size
+from aecodec.cli.archive_text import created, extracted, kinds, settings_in_words, table, verified, words
+from aecodec.cli.options import AS_JSON, Group, Name, encode_options, together
+from aecodec.cli.output import count
 from aecodec.errors import AecodecError
 from aecodec.options import EncodeOptions, parse_size
 
 
-@click.group()
+@click.group(cls=Group)
 def archive() -> None:
     """Archive whole photo collections; SRC, DEST and ARCHIVE may be URLs as s3://bucket/folder."""
 
 
 FIDELITY = together(
-    click.option("-q", "--quality", type=click.FloatRange(1, 100), help="1 to 100; 98 if nothing is asked for."),
+    click.option(
+        "-q", "--quality", type=click.FloatRange(1, 100), metavar="1..100", help="1 to 100; 98 if nothing is asked for."
+    ),
     encode_options(*(field.name for field in fields(EncodeOptions) if field.name not in ("quality", "min_psnr"))),
     click.option(
         "--min-psnr",
@@ -174,9 +176,8 @@ def _list(path: str, wanted: Wanted, as_json: bool) -> None:
     if as_json:
         click.echo(output.as_json([to_json(record) for record in records]))
     elif records:
-        click.echo(HEAD)
-        for record in records:
-            click.echo(line(record))
+        for text in table(records):
+            click.echo(text)
     if not records:
         click.echo(f"aecodec: {path}: nothing in it is like that", err=True)
         raise SystemExit(1)
@@ -219,12 +220,14 @@ def info(path: str, as_json: bool) -> None:
         return
     facts["files"] = kinds(Report(Counter(record.kind for record in records)))
     facts["settings"] = [settings_in_words(one) for one in facts["settings"]]
-    facts["taken"] = taken and f"{taken[0]} to {taken[-1]}".replace("T", " ")
-    for name in ("source_bytes", "stored_bytes"):
-        facts[name] = size(facts[name])
-    for name, value in facts.items():
-        if value not in (None, [], {}):
-            click.echo(printable(f"{name.replace('_', ' '):13} {words(value)}"))
+    facts["taken"] = taken and f"{taken[0][:10]} to {taken[-1][:10]}"
+    facts["size"] = output.amounts(before, after)
+    if pictures:
+        average, lowest = facts["psnr_mean"], facts["psnr_min"]
+        facts["pictures"] = f"{pixels / 1e6:,.1f} megapixels, {facts['bpp']:.3f} bpp"
+        facts["fidelity"] = f"{average:.1f} dB on average, {lowest:.1f} at worst"
+    shown = ("archive", "shards", "files", "duplicates", "missing", "size", "pictures", "fidelity", "taken", "cameras")
+    output.show({name: words(facts[name]) for name in (*shown, "settings") if facts.get(name)}, column=10)
 
 
 @archive.command()

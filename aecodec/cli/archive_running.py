@@ -19,13 +19,13 @@ from aecodec.progress import Progress
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
 
-CONTINUES = "what is finished stays, the same command continues"
+CONTINUES = "what is done stays, the same command continues"
 ONE_BY_ONE = 20  # lines of one kind; what is more is counted
 
 CODEC = together(
     DEVICE,
     MODEL,
-    click.option("--workers", type=click.IntRange(1), help="Threads that read, decode and write files."),
+    click.option("--workers", type=click.IntRange(1), metavar="N", help="Threads that read, decode and write files."),
     THREADS,
     click.option("--quiet", is_flag=True, help="Say nothing but problems."),
     AS_JSON,

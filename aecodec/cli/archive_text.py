@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aecodec.archive.manifest import FAILED, JPEG, PICTURE, Record
@@ -14,10 +15,20 @@ from aecodec.models.registry import released_name
 if TYPE_CHECKING:
     from aecodec.archive.flow import Report
 
-HEAD = f"{'taken or changed':16}  {'kind':9}{'bytes':>13}{'stored':>13}  {'pixels':>11}  {'dB':>5}  name"
+HEAD = ("taken or changed", "kind", "bytes", "stored", "pixels", "dB", "name")
+RIGHT = ("bytes", "stored", "pixels", "dB")  # columns of numbers
 
 
-def line(record: Record) -> str:
+def table(records: Sequence[Record]) -> Iterator[str]:
+    """Lines about files, under a head, with columns as wide as they have to be."""
+    rows = [HEAD, *map(_row, records)]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    for row in rows:
+        cells = [f"{cell:{'>' if head in RIGHT else '<'}{w}}" for cell, head, w in zip(row, HEAD, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]])
+
+
+def _row(record: Record) -> tuple[str, ...]:
     moment = record.taken.replace("T", " ")[:16]
     if not moment and record.mtime_ns is not None:
         moment = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.mtime_ns // 10**9))
@@ -26,25 +37,36 @@ def line(record: Record) -> str:
     why = (
         f"the same as {record.same_as}" if record.same_as else f"-> {record.target}" if record.target else record.reason
     )
-    text = f"{moment:16}  {record.kind:9}{record.bytes:>13,}{record.stored:>13,}  {pixels:>11}  {fidelity:>5}"
-    return printable(f"{text}  {record.name}" + (f"  ({why})" if why else ""))
+    stored = "" if record.same_as else size(record.stored)
+    name = printable(record.name + (f"  ({why})" if why else ""))
+    return moment, record.kind, size(record.bytes), stored, pixels, fidelity, name
+
+
+WORDS = {"min_psnr": "at least", "min_saving": "saving at least", "jpeg": "JPEGs", "others": "other files"}
 
 
 def words(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {words(one)}" for name, one in value.items() if one is not None)
+        return "; ".join(f"{name} ({one})" for name, one in value.items())
     if isinstance(value, list):
         return "; ".join(map(words, value))
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def settings_in_words(settings: dict[str, Any]) -> dict[str, Any]:
+def settings_in_words(settings: dict[str, Any]) -> str:
     """What a shard says of its settings, with the model by its name if it is a released one."""
-    try:
-        name = released_name(bytes.fromhex(settings["model"]))
-    except (KeyError, TypeError, ValueError, ModelError):
-        return settings
-    return {**settings, "model": name}
+    told = {name: value for name, value in settings.items() if value is not None}
+    with suppress(KeyError, TypeError, ValueError, ModelError):
+        told["model"] = released_name(bytes.fromhex(settings["model"]))
+    phrases = []
+    for name, value in told.items():
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        if name == "min_saving":
+            shown = f"{100 * float(value):g} %"
+        elif name in ("psnr", "min_psnr"):
+            shown += " dB"
+        phrases.append(f"{WORDS.get(name, name)} {shown}")
+    return ", ".join(phrases)
 
 
 def created(report: Report) -> Iterable[str]:
@@ -57,11 +79,12 @@ def created(report: Report) -> Iterable[str]:
         return
     lossy = report.counts[PICTURE]
     if lossy:
-        (lowest, worst), *others = report.worst
-        more = "; then " + ", ".join(f"{name} {psnr:.1f}" for psnr, name in others) if others else ""
-        average = report.psnr_sum / lossy
-        least = f"{worst} at worst {lowest:.1f} dB"
-        yield f"{count(lossy, 'picture')} stored lossy: {average:.1f} dB on average, {least}{more}"
+        stored = f"{count(lossy, 'picture')} stored lossy: {report.psnr_sum / lossy:.1f} dB"
+        yield stored + (" on average, the worst are" if lossy > 1 else "")
+        for psnr, name in report.worst:
+            yield f"    {psnr:.1f} dB  {name}"
+        if any(name.lower().endswith((".jpg", ".jpeg")) for _, name in report.worst):
+            yield "    (--jpeg lossless or --jpeg keep would store JPEGs bit for bit)"
     for reason, number in report.wanting.items():
         yield f"{count(number, 'picture')} only kept: {reason}, then aecodec archive redo --kept"
     compressed = report.counts[PICTURE] or report.counts[JPEG]  # else the ratio would tell nothing of the codec
@@ -79,7 +102,7 @@ def verified(report: Report) -> Iterable[str]:
     """A sentence about what was checked."""
     from aecodec.archive.verifying import summary
 
-    yield f"{summary(report)} ({kinds(report)})"
+    yield f"{summary(report)}: {kinds(report)}."
 
 
 NOUNS = {  # of one, of several

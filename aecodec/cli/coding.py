@@ -17,7 +17,18 @@ import click
 
 from aecodec import container, files, inputs, models
 from aecodec.cli import output, process
-from aecodec.cli.options import DEVICE, MODEL, PATH, THREADS, Region, encode_options, examples, take_options, together
+from aecodec.cli.options import (
+    DEVICE,
+    MODEL,
+    PATH,
+    THREADS,
+    Region,
+    WithExamples,
+    encode_options,
+    examples,
+    take_options,
+    together,
+)
 from aecodec.errors import AecodecError, FormatError, PictureWarning
 from aecodec.facts import model_name
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Conversion
@@ -51,6 +62,7 @@ FILE_OPTIONS = together(
 
 
 @click.command(
+    cls=WithExamples,
     epilog=examples(
         "aecodec compress photo.jpg                         photo.aec beside it",
         "aecodec compress -q 80 *.png -o out/               several files into a folder",
@@ -63,7 +75,7 @@ FILE_OPTIONS = together(
         "aecodec compress --effort 8 photo.jpg              smaller still, in eight times the time",
         "aecodec compress - < photo.png > photo.aec         in a pipe",
         "aecodec compress -n -r holiday -o holiday-aec/     what would be written",
-    )
+    ),
 )
 @click.argument("photos", nargs=-1, required=True, type=PATH)
 @encode_options()
@@ -102,12 +114,13 @@ def compress(photos: Sequence[Path], strip: str | None, only_if_smaller: bool, *
 
 
 @click.command(
+    cls=WithExamples,
     epilog=examples(
         "aecodec decompress photo.aec                               photo.png beside it",
         "aecodec decompress photo.aec -o photo.jpg                  the suffix decides the format",
         "aecodec decompress -r holiday-aec -o holiday/              a folder with its tree",
         "aecodec decompress --region 0,0,512,512 map.aec -o a.png   only a part",
-    )
+    ),
 )
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option("--region", type=Region(), metavar="X,Y,W,H", help="Only this part, in stored (unturned) pixels.")
@@ -147,10 +160,11 @@ def decompress(
 
 
 @click.command(
+    cls=WithExamples,
     epilog=examples(
         "aecodec thumbnail photo.aec -o small.png             at most 256 pixels each way",
         "aecodec thumbnail --pixels 128 *.aec -o thumbs/      several",
-    )
+    ),
 )
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
 @click.option("--pixels", default=256, type=click.IntRange(1), show_default=True, help="Of the longer side, at most.")
@@ -226,9 +240,11 @@ def _run(
         def load() -> Codec:
             progress.doing("loading the model")
             try:
-                return codec_of(device, model, pixel_limit, threads)
+                loaded = codec_of(device, model, pixel_limit, threads)
             except AecodecError as error:
                 raise output.Failed(error) from error  # of no file
+            progress.begin()
+            return loaded
 
         # Results on standard output leave no room for messages there.
         quiet_output = any(job.target == STANDARD for job in jobs)
@@ -262,9 +278,10 @@ def _run(
                 names = {"source": str(job.source), "target": str(job.target)}
                 said = output.as_json({**names, **facts, "seconds": round(seconds, 3)}, None)
             else:
-                said = output.printable(_line(job, facts, seconds), quiet_output)
+                parts = _parts(job, facts, seconds)
                 if verbose:
-                    said += f"  model {facts['model']} on {load().device}"
+                    parts.append(f"model {facts['model']} on {load().device}")
+                said = output.fitted(parts[0], parts[1:], quiet_output)
             if not quiet:
                 progress.line(said, err=quiet_output)
     if totals.files > 1 and not quiet and not as_json:
@@ -294,15 +311,19 @@ class _Totals:
         return f"{output.count(self.files, 'picture')}, {output.amounts(self.before, self.after)}, {seconds:.1f} s"
 
 
-def _line(job: Conversion, facts: dict[str, Any], seconds: float) -> str:
-    """What became of one picture."""
+def _parts(job: Conversion, facts: dict[str, Any], seconds: float) -> list[str]:
+    """What became of one picture, for one line."""
     if not facts.get("written", True):
         sizes = f"{output.size(facts['bytes_in'])}; {job.target.name} would be {output.size(facts['bytes_out'])}"
-        return f"{job.source} stays as it is, {sizes}"
-    return (
-        f"{job.source} -> {job.target}  {output.size(facts['bytes_in'])} -> {output.size(facts['bytes_out'])}  "
-        f"{facts['width']}x{facts['height']}  {facts['bpp']:.3f} bpp  quality {facts['quality']:g}  {seconds:.2f} s"
-    )
+        return [f"{job.source} stays as it is, {sizes}"]
+    return [
+        f"{job.source} -> {job.target}",
+        f"{output.size(facts['bytes_in'])} -> {output.size(facts['bytes_out'])}",
+        f"{facts['width']}x{facts['height']}",
+        f"{facts['bpp']:.3f} bpp",
+        f"quality {facts['quality']:g}",
+        f"{seconds:.2f} s",
+    ]
 
 
 def _write(job: Conversion, write: Callable[[Any], object]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aecodec.cli import output
-from aecodec.cli.options import examples
+from aecodec.cli.options import WithExamples, examples
 from aecodec.errors import AecodecError
 
 SUFFIX = ".safetensors"
@@ -15,6 +15,7 @@ SUFFIX = ".safetensors"
 
 @click.command(
     "import-compressai",
+    cls=WithExamples,
     epilog=examples(
         "aecodec import-compressai bmshj2018-hyperprior checkpoint.pth.tar -o mine.safetensors",
         "aecodec compress photo.png --model mine.safetensors",

@@ -11,11 +11,12 @@ import click
 
 from aecodec import facts, files
 from aecodec.cli import output, process
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL, PATH, examples
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, PATH, WithExamples, examples
 from aecodec.errors import AecodecError
 from aecodec.files import STANDARD
 
-TOLD_TUNES = {"visual": "the eye (visual)", "psnr": "small errors (psnr)"}
+DECIMALS = {"ms_ssim": 4, "ssimulacra2": 1}
+TOLD_TUNES = {"visual": "for the eye (visual)", "psnr": "for small errors (psnr)"}
 NOT_PORTABLE = "no: another machine may decode it to an error, never to another picture"
 MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "RGB", "RGBA": "RGB with alpha"}
 
@@ -40,22 +41,22 @@ def info(file: Path, as_json: bool) -> None:
             "quality": f"{told.quality:g}",
             "model": told.model,
             **({} if told.portable else {"portable": NOT_PORTABLE}),
-            "made for": TOLD_TUNES.get(told.tune or ""),
+            "made": TOLD_TUNES.get(told.tune or ""),
             "tiles": f"{told.tiles} of {told.tile}x{told.tile} pixels" if told.tile else "one",
             "holds": ", ".join(f"{name} ({output.size(count)})" for name, count in told.metadata.items()) or None,
             "format": f"version {told.version}",
         },
-        False,
         column=8,
     )
 
 
 @click.command(
+    cls=WithExamples,
     epilog=examples(
         "aecodec compare photo.png photo.aec",
         "aecodec compare --json photo.png photo.webp",
         "aecodec compare a.png b.jpg --heatmap heat.png",
-    )
+    ),
 )
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
@@ -72,7 +73,7 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
 
     from aecodec import picture
     from aecodec.benchmark.heatmap import heatmap
-    from aecodec.benchmark.metrics import METRICS, missing
+    from aecodec.benchmark.metrics import METRICS, PACKAGES, missing
     from aecodec.native import decoder
 
     process.prepare_pillow()
@@ -89,11 +90,19 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
     except (AecodecError, OSError) as error:
         raise output.Failed(error, path) from error
     height, width = one.shape[:2]
-    bits = {f"bpp_{name}": round(8 * path.stat().st_size / (width * height), 4) for name, path in (("a", a), ("b", b))}
-    measured = {"a": str(a), "b": str(b), "width": width, "height": height, **bits}
-    for name, metric in METRICS.items():
-        value = None if name in missing() else metric(one, other)
-        measured[name] = None if value is None else round(value, 4)
+    sizes = [path.stat().st_size for path in (a, b)]
+    bits = [round(8 * size / (width * height), 4) for size in sizes]
+    measured = {"a": str(a), "b": str(b), "width": width, "height": height, "bpp_a": bits[0], "bpp_b": bits[1]}
+    unmeasured = missing()
+    scores: dict[str, float | None] = dict.fromkeys(METRICS)
+    for name in METRICS.keys() - unmeasured.keys():
+        try:
+            scores[name] = METRICS[name](one, other)
+        except (ImportError, RuntimeError) as error:  # a package that does not fit the others
+            if name not in PACKAGES:
+                raise
+            unmeasured[name] = f"{PACKAGES[name]} does not work here ({error})"
+    measured |= {name: None if value is None else round(value, 4) for name, value in scores.items()}
     if heat:
         try:
             if heat.exists():
@@ -103,7 +112,32 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
         except (AecodecError, OSError) as error:
             raise output.Failed(error, heat) from error
         measured["heatmap"] = str(heat)
-    output.show(measured, as_json)
+    if as_json:
+        click.echo(output.as_json(measured))
+        return
+    files_ = [f"{p}, {output.size(s)}, {bpp:.3f} bpp" for p, s, bpp in zip((a, b), sizes, bits, strict=True)]
+    told = {name: unmeasured.get(name) or _score(name, value) for name, value in scores.items()}
+    output.show(
+        {
+            "a": files_[0],
+            "b": files_[1],
+            "pixels": f"{width}x{height}",
+            "PSNR": f"{told['psnr_rgb']} (RGB), {told['psnr_y']} (luma)",
+            "MS-SSIM": told["ms_ssim"],
+            "SSIMULACRA2": told["ssimulacra2"],
+            "Butteraugli": told["butteraugli"],
+            "CVVDP": told["cvvdp"],
+            "heatmap": heat,
+        },
+        column=11,
+    )
+
+
+def _score(name: str, value: float | None) -> str:
+    """A score for people. None is what metrics give where nothing differs, or for pictures that are too small."""
+    if name.startswith("psnr"):
+        return "nothing differs" if value is None else f"{value:.2f} dB"
+    return "the picture is too small for it" if value is None else f"{value:.{DECIMALS.get(name, 2)}f}"
 
 
 @click.command()
@@ -121,7 +155,9 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(output.as_json(found))
         return
+    width = max(len(name) for name in RELEASED)
+    click.echo(f"{'name':{width}}  {'id':8}  {'size':>8}")
     for model in found:
         file = Path(str(model["file"])) if model["file"] else None
         size = output.size(file.stat().st_size) if file else "not installed"
-        click.echo(f"{model['name']:10} {model['id']}  {size}" + ("  default" if model["default"] else ""))
+        click.echo(f"{model['name']:{width}}  {model['id']}  {size:>8}" + ("  default" if model["default"] else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -106,5 +107,33 @@ class Region(click.ParamType):
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    """The end of the help of `WithExamples`: commands, and behind three spaces or more what they do."""
+    return "\n".join(lines)
+
+
+def example_rows(epilog: str) -> list[tuple[str, str]]:
+    """(Command, what it does or "") of each of `examples`."""
+    return [(command, told.strip()) for command, _, told in (line.partition("   ") for line in epilog.splitlines())]
+
+
+class WithExamples(click.Command):
+    """A command whose `examples` fit the terminal."""
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        if not self.epilog:
+            return
+        width = formatter.width - 6
+        rows = [(" \\\n      ".join(wrap(command, width)), told) for command, told in example_rows(self.epilog)]
+        with formatter.section("Examples"):
+            formatter.write_dl(rows, col_max=formatter.width // 2 + 8)
+
+
+class Group(WithExamples, click.Group):
+    """Commands in the order in which they were added, each with the whole first sentence of its help."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in self.commands.items()])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from textwrap import wrap
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -102,20 +104,24 @@ def as_json(value: object, indent: int | None = 2) -> str:
     return text.encode("utf-8", "backslashreplace").decode()  # what is no text is escaped as JSON escapes it
 
 
-def show(facts: Mapping[str, Any], machine_readable: bool, column: int = 15) -> None:
-    """Facts, a line each, or as JSON."""
-    if machine_readable:
-        click.echo(as_json(facts))
-        return
+def show(facts: Mapping[str, Any], column: int) -> None:
+    """Facts, a line each, but for those that are None."""
     for name, value in facts.items():
-        line(f"{name:{column}} {'-' if value is None else value}")
+        if value is not None:
+            text = printable(f"{name:{column}} {value}")
+            wide = len(text) > (width := _width(sys.stdout))
+            click.echo("\n".join(wrap(text, int(width), subsequent_indent=" " * (column + 1))) if wide else text)
 
 
 def size(count: int) -> str:
     """Bytes for people."""
     if count < 10_000:
         return f"{count:,} B"
-    return f"{count / 1000:,.1f} kB" if count < 10_000_000 else f"{count / 1e6:,.1f} MB"
+    if count < 999_950:
+        return f"{count / 1e3:.1f} kB"
+    if count < 9_995_000:
+        return f"{count / 1e6:.2f} MB"
+    return f"{count / 1e6:.1f} MB" if count < 9_999_950_000 else f"{count / 1e9:,.1f} GB"
 
 
 def count(number: int, noun: str) -> str:
@@ -127,6 +133,27 @@ def amounts(before: int, after: int) -> str:
     """What became of bytes, and the ratio if they became fewer."""
     ratio = f" ({before / after:.1f}:1)" if 0 < after < before else ""
     return f"{size(before)} -> {size(after)}{ratio}"
+
+
+def fitted(name: str, parts: Sequence[str], err: bool = False) -> str:
+    """A name and what is told of it, printable, in a line; on a terminal that is too narrow for it, in several."""
+    name, shown = printable(name, err), [printable(part, err) for part in parts]
+    whole = "  ".join([name, *shown])
+    width = _width(sys.stderr if err else sys.stdout)
+    if len(whole) <= width:
+        return whole
+    lines = [name, " " * 2 + shown[0]]
+    for part in shown[1:]:
+        if len(lines[-1]) + 2 + len(part) > width:
+            lines.append(" " * 2 + part)
+        else:
+            lines[-1] += "  " + part
+    return "\n".join(lines)
+
+
+def _width(stream: TextIO) -> float:
+    """Of a terminal, in characters; what is no terminal has room for everything."""
+    return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else math.inf
 
 
 def line(text: str, err: bool = False) -> None:

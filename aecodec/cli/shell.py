@@ -106,9 +106,8 @@ def _commands(context: click.Context) -> Iterator[str]:
             if record is not None and isinstance(parameter, click.Option):
                 yield f".TP\n.B {_escaped(record[0])}\n{_escaped(record[1])}"
         if command.epilog:
-            lines = command.epilog.replace("\b\n", "").strip().splitlines()
-            yield ".PP\n" + _escaped(lines[0]) + "\n.nf"
-            yield "\n".join(_escaped(line) for line in lines[1:])
+            yield ".PP\nExamples:\n.nf"
+            yield "\n".join(_escaped(f"  {line}") for line in command.epilog.splitlines())
             yield ".fi"
 
 

@@ -92,7 +92,7 @@ def inspect(source: str | Path | bytes | memoryview | BinaryIO) -> Contents:
 
 def _inspect(data: bytes | memoryview) -> Contents:
     if not len(data):
-        return Contents("empty file", refusal="empty")
+        return Contents("unknown", refusal="the file is empty")
     for signature, place, kind, why in REFUSED:
         if data[place : place + len(signature)] == signature:
             return Contents(kind, refusal=why)
