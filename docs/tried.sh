@@ -58,6 +58,23 @@ run 'aecodec decompress --upright out/DCIM/IMG_0001.aec -o upright.jpg'
 run 'aecodec archive create card photos'
 run 'aecodec archive list photos'
 run 'aecodec archive verify photos'
+python - card <<'PYTHON'
+import sys
+from pathlib import Path
+from PIL import Image
+
+root = Path(sys.argv[1])  # the next month's card counts from one again, and holds a picture of this one
+new = root.parent / "card2" / "DCIM"
+new.mkdir(parents=True)
+mirrored = Image.open(root / "DCIM" / "IMG_0001.JPG").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+mirrored.save(new / "IMG_0001.JPG", quality=97)
+(new / "IMG_0002.JPG").write_bytes((root / "DCIM" / "IMG_0003.JPG").read_bytes())
+PYTHON
+run 'aecodec archive append card2 photos --dry-run'
+run 'aecodec archive append card2 photos --prefix june'
+run 'aecodec archive find photos --since 2024-05-02 --until 2024-05-03'
+run 'aecodec archive list photos "*.tif"'
+run 'cp -r photos half && rm half/00000.zip && aecodec archive verify half'
 run 'aecodec archive extract photos -o back'
 printf '\n## A programmer\n'
 cat > mistakes.py <<'PYTHON'

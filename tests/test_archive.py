@@ -616,7 +616,9 @@ def test_command_line(collection: Path, tmp_path: Path, small_weights: Path) -> 
     arc = tmp_path / "arc"
     report = json.loads(run("create", collection, arc, *model, "--json").stdout)
     assert report["counts"]["picture"] == len(PICTURES) - 1  # one is a duplicate
-    run("create", collection, arc, *model, "-q", 60, code=1)
+    told = run("create", collection, arc, *model, "-q", 60, code=1).stderr
+    assert told == f"aecodec: {arc}: was made with quality 98.0, not quality 60.0; append takes other settings\n"
+    assert "did you mean list" in run("lst", arc, code=2).stderr
     listed = json.loads(run("list", arc, "旅行/*", "--json").stdout)
     assert [(record["name"], record["width"], record["height"]) for record in listed] == [("旅行/東京.png", 144, 96)]
     assert "1 further frame" in run("list", arc).stdout
@@ -625,12 +627,17 @@ def test_command_line(collection: Path, tmp_path: Path, small_weights: Path) -> 
     assert facts["files"]["picture"] == len(PICTURES)
     assert facts["source_bytes"] == sum(map(len, contents(collection).values()))
     assert "All 18 files are whole" in run("verify", arc, "--deep", "--source", collection, *plain).stdout
-    run("extract", arc, "*.png", "-o", tmp_path / "out", *plain)
+    run("extract", arc, "*.png", "-o", tmp_path / "out", "--as", "png", *plain)  # or ".png"
     assert "there already" in run("extract", arc, "*.png", "-o", tmp_path / "out", *plain).stdout
     (tmp_path / "out" / "grey.png").write_text("mine")
     run("extract", arc, "*.png", "-o", tmp_path / "out", *plain, code=1)
     assert set(contents(tmp_path / "out")) == PICTURES
     run("extract", arc, "*.jpg.png", "-o", tmp_path / "out", *plain, code=1)
+    beside = Path(shutil.copytree(collection, tmp_path / "beside"))
+    (beside / "grey.png").unlink()
+    told = run("verify", arc, "--source", beside, code=1)
+    assert "aecodec: grey.png: is not in the source\n" in told.stderr
+    assert "1 of 18 files is damaged, lost or not as in the source (see above)" in told.stdout
     os.mkfifo(collection / "pipe")
     result = run("append", collection, arc, *model, "-q", 60, code=1)
     assert "aecodec: pipe: not a regular file" in result.stderr

@@ -91,7 +91,9 @@ def test_a_card_that_counts_from_one_again_does_not_collide(
     report = archive.append(card, arc, **options)
     ((name, reason),) = report.problems
     assert name == "IMG_0001.jpg"
-    assert "--prefix or --by-date" in reason
+    assert reason == "another file of this name is archived"
+    (note,) = report.notes  # once, however many there are
+    assert "--prefix or --by-date" in note
     assert report.counts["present"] == 2
     report = archive.append(card, arc, prefix="november", **options)
     assert (report.problems, report.counts[PICTURE], report.counts[DUPLICATE]) == ([], 1, 2)

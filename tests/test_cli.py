@@ -287,6 +287,7 @@ def test_help_fits_the_terminal(columns: int) -> None:
         shown = CliRunner().invoke(main, [*words, "--help"], terminal_width=columns).stdout
         assert shown.startswith("Usage: ")
         assert max(map(len, shown.splitlines())) <= columns, words
+        assert not re.search("INTEGER|FLOAT", shown), words  # but what the number is of
         assert "..." not in shown.split("Commands:")[-1] or "Commands:" not in shown  # sentences are whole
 
 

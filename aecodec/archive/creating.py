@@ -163,9 +163,9 @@ def _check_continues(existing: Archive, settings: Settings | None, destination: 
     now = settings.recorded(codec_of(settings.device, settings.model))
     for made in existing.settings:
         if made != now:
-            raise AecodecError(
-                f"{destination}: was made with {_listed(made)}, not {_listed(now)}; append takes other settings"
-            )
+            others = [name for name in {**made, **now} if made.get(name) != now.get(name)]
+            then, wanted = (_listed({name: one.get(name) for name in others}) for one in (made, now))
+            raise AecodecError(f"{destination}: was made with {then}, not {wanted}; append takes other settings")
 
 
 def _listed(settings: Mapping[str, Any]) -> str:

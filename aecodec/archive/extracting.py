@@ -58,6 +58,7 @@ def extract(
     Files that fail are problems in the report. Raises AecodecError if there is no archive, nothing in it has such a
     name, or the suffix is not known.
     """
+    suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if suffix != ".aec":
         picture.format_of(suffix)
     opened = archive if isinstance(archive, Archive) else Archive(archive, device, model, salvage=salvage)

@@ -141,8 +141,11 @@ def _compare(originals: Folder, one: Fetched) -> None:
         if originals.target(record.name) != record.target:
             raise AecodecError("the source is not the link that was archived")
         return
-    with originals.open(record.name) as file:
-        data = file.read()
+    try:
+        with originals.open(record.name) as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise AecodecError("is not in the source") from None
     if hashlib.sha256(data).hexdigest() != record.sha256:
         raise AecodecError("the source is not the file that was archived")
     if one.image is None or one.data is None:
@@ -172,4 +175,9 @@ def summary(report: Report) -> str:
         return f"All {files:,} files are whole" if files != 1 else "The only file is whole"
     if not failed:
         return f"All {files:,} files that are there are whole, but the archive is not (see above)"
-    return f"{failed:,} of {files:,} {'files is' if failed == 1 else 'files are'} damaged or lost (see above)"
+    what = (
+        "damaged, lost or not as in the source"
+        if any("the source" in why for _, why in report.problems)
+        else "damaged or lost"
+    )
+    return f"{failed:,} of {files:,} files {'is' if failed == 1 else 'are'} {what} (see above)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -46,11 +45,6 @@ class _Commands(Group):
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, told) for name, (_, told) in COMMANDS.items()])
-
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        if args[0] not in COMMANDS and (near := get_close_matches(args[0], COMMANDS)):
-            context.fail(f"there is no command {args[0]!r}; did you mean {' or '.join(near)}?")
-        return super().resolve_command(context, args)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """As click's own, which would end an interruption between what `ending` sees with "Aborted!" and code 1."""

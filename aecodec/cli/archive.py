@@ -250,8 +250,9 @@ def extract(path: str, pattern: str, target: str, device: str, model: str | None
             from aecodec.archive.extracting import expected_bytes
 
             items = [opened[name] for name in select(opened, pattern)]
-            written = output.size(expected_bytes(items, more["suffix"]))
-            click.echo(f"{count(len(items), 'file')}, about {written} to write", err=True)
+            if items:
+                written = output.size(expected_bytes(items, more["suffix"]))
+                click.echo(f"{count(len(items), 'file')}, about {written} to write", err=True)
         report: Report = library.extract(opened, target, pattern, progress=progress, **more)
         return report
 

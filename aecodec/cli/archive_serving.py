@@ -94,7 +94,7 @@ def _size(record: Record) -> str:
 
 @click.command()
 @click.argument("path", metavar="ARCHIVE")
-@click.option("-n", "number", default=20, type=click.IntRange(1), show_default=True, help="How many.")
+@click.option("-n", "number", default=20, type=click.IntRange(1), metavar="N", show_default=True, help="How many.")
 @AS_JSON
 def outliers(path: str, number: int, as_json: bool) -> None:
     """List the pictures of an ARCHIVE that are least like the others, and why: a list to look at, no verdict."""
@@ -112,7 +112,7 @@ def outliers(path: str, number: int, as_json: bool) -> None:
 @click.command()
 @click.argument("path", metavar="ARCHIVE")
 @click.argument("picture", metavar="PICTURE")
-@click.option("-n", "number", default=10, type=click.IntRange(1), show_default=True, help="How many.")
+@click.option("-n", "number", default=10, type=click.IntRange(1), metavar="N", show_default=True, help="How many.")
 @DEVICE
 @MODEL
 @AS_JSON

@@ -60,7 +60,9 @@ class _Qualities(click.ParamType):
     metavar="N|Q,Q,...",
     help="Points of each codec's own ladder, 6 by default and at most, or qualities that every codec is given.",
 )
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes; disturb the times.")
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(1), metavar="N", help="Processes; disturb the times."
+)
 @click.option("--anchor", metavar="NAME,NAME", help="Compare to these codecs; default: avif,jpeg.")
 @MODEL
 def benchmark(

@@ -167,7 +167,9 @@ def decompress(
     ),
 )
 @click.argument("archives", metavar="FILE...", nargs=-1, required=True, type=PATH)
-@click.option("--pixels", default=256, type=click.IntRange(1), show_default=True, help="Of the longer side, at most.")
+@click.option(
+    "--pixels", default=256, type=click.IntRange(1), metavar="N", show_default=True, help="Of the longer side, at most."
+)
 @FILE_OPTIONS
 def thumbnail(archives: Sequence[Path], pixels: int, **options: Any) -> None:
     """Write small pictures of .aec files, upright; quick where a preview is in the file (compress --preview)."""

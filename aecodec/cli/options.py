@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -133,6 +134,12 @@ class Group(WithExamples, click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        known = self.list_commands(context)
+        if args[0] not in known and (near := get_close_matches(args[0], known)):
+            context.fail(f"there is no command {args[0]!r}; did you mean {' or '.join(near)}?")
+        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

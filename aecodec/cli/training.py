@@ -51,8 +51,8 @@ class _Setting(click.ParamType):
     "-o", "--output", "run", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Folder of the run."
 )
 @MIX
-@click.option("--steps", type=int, help="Stop at this step; default: run until interrupted.")
-@click.option("--minutes", type=float, help="Stop after this time.")
+@click.option("--steps", type=int, metavar="N", help="Stop at this step; default: run until interrupted.")
+@click.option("--minutes", type=float, metavar="N", help="Stop after this time.")
 @click.option(
     "--decay",
     type=int,
@@ -70,8 +70,10 @@ class _Setting(click.ParamType):
     help="Of a new run: what is lowered beside the bits; default: that of --start, or psnr.",
 )
 @click.option("--start", metavar="NAME|FILE", help="Of a new run: the model whose training it goes on with.")
-@click.option("--batch", type=click.IntRange(1), help="Patches a step, of all processes together.")
-@click.option("--patch", type=click.IntRange(1), help="Side of the patches, a multiple of 128 pixels.")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Patches a step, of all processes together.")
+@click.option(
+    "--patch", type=click.IntRange(1), metavar="PIXELS", help="Side of the patches, a multiple of 128 pixels."
+)
 @click.option("--set", "settings", multiple=True, type=_Setting(), metavar="NAME=VALUE", help="Any other setting.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, metavar="N", help="Divide a step, to save memory.")
 @click.option("--workers", type=click.IntRange(0), metavar="N", help="That read pictures; default: 0, on a GPU many.")

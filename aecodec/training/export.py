@@ -63,7 +63,7 @@ def export(
         histograms = family.count_symbols(load_model(target, "cpu").family, crops)
         digest = write(family.fit_tables(histograms))
         log(f"tables {turn + 1} of 2 counted on {sum(int(h.sum()) for h in histograms):,} symbols")
-    log(f"{target}: {target.stat().st_size:,} bytes, SHA-256 {digest}")
+    log(f"{target}: {target.stat().st_size / 1e6:.2f} MB, SHA-256 {digest}")
     return digest
 
 
