@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
-import pty
 import re
 import shlex
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from screen import Screen
 
 from aecodec import metrics
 from aecodec.benchmark import metrics as benchmark_metrics
@@ -293,13 +290,10 @@ def test_help_fits_the_terminal(columns: int) -> None:
 
 @pytest.mark.parametrize("columns", [60, 80])
 def test_results_fit_the_terminal(columns: int, folder: Path, small_weights: Path) -> None:
-    mine, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    screen = Screen(columns)
     words = [sys.executable, "-m", "aecodec", "compress", "sub/c.png", "--model", str(small_weights), "--device", "cpu"]
-    subprocess.run(words, cwd=folder, stdout=its, stderr=subprocess.DEVNULL, check=True)
-    lines = os.read(mine, 4096).decode().splitlines()
-    os.close(mine)
-    os.close(its)
+    subprocess.run(words, cwd=folder, stdout=screen.its, stderr=subprocess.DEVNULL, check=True)
+    lines = screen.written().splitlines()
     assert lines[0].startswith("sub/c.png -> sub/c.aec")
     assert lines[-1].endswith(" s")
     assert max(map(len, lines)) <= columns

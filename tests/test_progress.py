@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
-import pty
-import struct
-import termios
 
 import pytest
+from screen import Screen
 
 from aecodec import progress
 from aecodec.progress import Progress
@@ -38,9 +35,8 @@ def test_loading_does_not_count_in_the_time_left(clock: list[float], capsys: pyt
 
 
 def test_a_bar_fits_its_terminal(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-    mine, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    terminal = os.fdopen(its, "w")
+    screen = Screen(60)
+    terminal = os.fdopen(screen.its, "w", closefd=False)
     monkeypatch.setattr("sys.stderr", terminal)
     with Progress("file") as shown:
         shown.doing("loading the model")
@@ -48,9 +44,8 @@ def test_a_bar_fits_its_terminal(monkeypatch: pytest.MonkeyPatch, clock: list[fl
             shown.update(done, 3)
             shown.doing(f"a very long name of a photograph, {done}.jpg")
             clock[0] += 10
-        drawn = [frame.rstrip() for frame in os.read(mine, 8192).decode().split("\r")]
     terminal.close()
-    os.close(mine)
+    drawn = [frame.rstrip() for frame in screen.written().split("\r")]
     assert drawn[1] == "loading the model ..."
     assert any("2 of 3 files, 10 s left" in frame and "67 % |" in frame for frame in drawn)
     assert max(map(len, drawn)) <= 60

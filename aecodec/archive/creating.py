@@ -169,7 +169,9 @@ def _check_continues(existing: Archive, settings: Settings | None, destination: 
 
 
 def _listed(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
+    )
 
 
 def _names(existing: Archive | None, again: bool) -> Iterator[str]:
