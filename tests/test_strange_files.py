@@ -313,3 +313,18 @@ def test_eight_bits_of_more_are_dithered_on_request(run: Run, codec: Codec, tmp_
         shown = np.asarray(Image.open(tmp_path / "sky.webp"))[..., 0].astype(int)
         steps.append(np.count_nonzero(np.diff(shown)))
     assert steps[1] > steps[0]
+
+
+def test_what_extraction_leaves_out_is_told_of_each_file(run: Run, tmp_path: Path, small_weights: Path) -> None:
+    long = "x" * 251 + ".jpg"
+    files = {"a.jpg": strange.multi_picture(hdr=True), "b.jpg": strange.jpeg() + b"abc", long: strange.jpeg()}
+    for name, data in files.items():
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+    archive.create(tmp_path / "in", tmp_path / "arc", model=small_weights, min_psnr=None, min_saving=0)
+    result = run("archive", "extract", tmp_path / "arc", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg.png", "b.jpg.png", "x" * 251 + ".png"}
+    assert "a.jpg: left out of .png: gain map" in result.stdout
+    assert "b.jpg: left out of .png: bytes after the end" in result.stdout
+    assert archive.extract(tmp_path / "arc", tmp_path / "jpg", suffix=".jpg", model=small_weights).notes == []

@@ -25,6 +25,7 @@ from aecodec.archive.storage import Folder
 from aecodec.archive.walk import Fetched, read_picture, restored, walk
 from aecodec.errors import AecodecError, FormatError
 
+MAX_NAME = 255  # bytes of one part of a path, of nearly all file systems
 # What Windows does not allow in names, and names that are devices there.
 _NOT_ON_WINDOWS = re.compile(
     r'[\x00-\x1f<>:"\\|?*%]|[ .](?=/|$)|(?:^|(?<=/))(?:con|prn|aux|nul|com\d|lpt\d)(?=[./]|$)', re.IGNORECASE
@@ -55,8 +56,8 @@ def extract(
     device, model: as of `Codec`, unless the archive is open already. workers: threads that read and write.
 
     Nothing is written through links in the destination; links of the archive that lead out of it are not made.
-    Files that fail are problems in the report. Raises AecodecError if there is no archive, nothing in it has such a
-    name, or the suffix is not known.
+    Files that fail are problems in the report; what the format of a picture cannot hold is among its notes. Raises
+    AecodecError if there is no archive, nothing in it has such a name, or the suffix is not known.
     """
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
     if suffix != ".aec":
@@ -71,9 +72,10 @@ def extract(
     targets: dict[str, str] = {}  # of each name
     owners: dict[str, str] = {}
     written: set[str] = set()
+    left_out: list[str] = []
     for item in items:
         compressed = item.record.kind == PICTURE and Path(item.name).suffix.lower() != suffix
-        targets[item.name] = local_name(item.name + suffix if compressed else item.name)
+        targets[item.name] = local_name(_with_suffix(item.name, suffix) if compressed else item.name)
         owners.setdefault(targets[item.name], item.name)
 
     def fetch(item: Item) -> Fetched:
@@ -99,7 +101,8 @@ def extract(
     def save(one: Fetched) -> tuple[Fetched, int]:
         def write(file: BinaryIO) -> None:
             if one.image is not None:
-                picture.save(one.image, file, suffix)
+                if phrases := picture.write(one.image, file, suffix):
+                    left_out.append(f"{one.item.name}: left out of {suffix}: {', '.join(phrases)}")
             elif one.data is not None:
                 file.write(one.data)
             else:
@@ -123,12 +126,21 @@ def extract(
             return replace(one, error=reason_of(error)), 0
 
     report = walk(opened, items, fetch, save, suffix != ".aec", workers, progress)
+    report.notes += sorted(left_out)
     try:
         if written:
             folder.sync(written)
     except OSError as error:
         report.problems.append((str(folder), reason_of(error)))
     return report
+
+
+def _with_suffix(name: str, suffix: str) -> str:
+    """A name with one more suffix, or with another one if file systems would not take so long a name."""
+    longer = name + suffix
+    if len(posixpath.basename(longer).encode()) <= MAX_NAME:
+        return longer
+    return name.removesuffix(posixpath.splitext(name)[1]) + suffix
 
 
 def local_name(name: str, windows: bool = os.name == "nt") -> str:

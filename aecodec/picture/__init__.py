@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aecodec.picture.loading import load, read
     from aecodec.picture.metadata import strip
     from aecodec.picture.names import depth_of, describe
-    from aecodec.picture.saving import format_of, save, to_image
+    from aecodec.picture.saving import format_of, save, to_image, write
     from aecodec.picture.types import Picture, Pixels, Samples, Source
 
 __all__ = [
@@ -32,11 +32,12 @@ __all__ = [
     "save",
     "strip",
     "to_image",
+    "write",
 ]
 _ROOMS = dict.fromkeys(("Picture", "Pixels", "Samples", "Source"), "types")
 _ROOMS |= dict.fromkeys(("alpha_of", "chunks_of", "picture_of"), "chunks")
 _ROOMS |= dict.fromkeys(("depth_of", "describe"), "names")
-_ROOMS |= dict.fromkeys(("format_of", "save", "to_image"), "saving")
+_ROOMS |= dict.fromkeys(("format_of", "save", "to_image", "write"), "saving")
 _ROOMS |= dict.fromkeys(("load", "read"), "loading")
 _ROOMS |= {"UnreadError": "door", "register_heif": "door", "strip": "metadata"}
 

@@ -94,6 +94,12 @@ def save(image: Image.Image, file: BinaryIO, suffix: str, dither: bool = False) 
     than 8, other formats with 8. dither: with noise of one level then, instead of bands.
     Raises AecodecError if the format cannot hold the picture, or is not one that is written.
     """
+    if left_out := write(image, file, suffix, dither):
+        warnings.warn(f"left out of {suffix}: {', '.join(left_out)}", PictureWarning, stacklevel=2)
+
+
+def write(image: Image.Image, file: BinaryIO, suffix: str, dither: bool = False) -> list[str]:
+    """What `save` does, without warnings: returns phrases for what is left out."""
     kind = format_of(suffix)
     chunks: dict[str, bytes] = dict(image.info.get(CHUNKS, {}))
     for key, name in (("exif", "exif"), ("icc_profile", "iccp"), ("xmp", "xmpd")):
@@ -127,8 +133,7 @@ def save(image: Image.Image, file: BinaryIO, suffix: str, dither: bool = False) 
     with foreign(f"cannot be written as {kind}"):
         data = _encoded(image, kind, chunks, samples, left_out)
     file.write(data)
-    if left_out:
-        warnings.warn(f"left out of {suffix}: {', '.join(left_out)}", PictureWarning, stacklevel=2)
+    return left_out
 
 
 def _writes_colour(kind: str, chunks: dict[str, bytes]) -> bool:
