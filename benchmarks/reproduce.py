@@ -5,24 +5,28 @@
 KODAK is a folder with the 24 Kodak pictures, PHOTOS one with the tar files of the training photographs. What the cache
 holds is not measured again; without it, this takes about an hour and a half of one core. With --seconds it ends after
 about so many, so that other work gets its turn; the same command goes on, and exits with 0 once all is measured.
+With --only NAMES, as for a new model, only these codecs are measured; of the others the figures in the repository stay,
+with the versions that they were measured with.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from heldout import PICTURES, crops, spread
 
 from aecodec.benchmark import codecs, metrics, report
-from aecodec.benchmark.measure import cache_folder, find_photos, measure
+from aecodec.benchmark.codecs import Peer
+from aecodec.benchmark.measure import Measurement, Problem, cache_folder, find_photos, measure
 
 HERE = Path(__file__).resolve().parent
 OURS = "aecodec:aec1-visual-1,aecodec:aec1-11"
@@ -56,8 +60,27 @@ def sets(kodak: Path, photos: Path) -> dict[str, Set]:
     }
 
 
-def measured(wanted: Set, seconds: float) -> dict[str, Any] | None:
-    """The results of a set, None if after measuring for so long not all is in the cache."""
+def in_repository(folder: Path, peers: list[Peer]) -> tuple[list[Peer], list[Measurement], list[Problem]]:
+    """What the results in a folder hold of these codecs, which get the versions that they were measured with. Raises
+    KeyError if it is nothing."""
+    told = json.loads((folder / "results.json").read_text())
+    versions = {codec["name"]: codec["version"] for codec in told["codecs"]}
+    peers = [replace(peer, version=versions[peer.name]) for peer in peers]
+    found = []
+    with (folder / "results.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if any(row["codec"] == peer.name for peer in peers):
+                scores = {name: float(row[name]) if row[name] else None for name in told["metrics"]}
+                figures = (float(row["quality"]), int(row["bytes"]), float(row["bpp"]), scores)
+                seconds = (float(row["encode_seconds"]), float(row["decode_seconds"]))
+                found.append(Measurement(row["image"], row["codec"], *figures, *seconds))
+    problems = [Problem(**each) for each in told["problems"]]
+    return peers, found, [each for each in problems if any(each.codec == peer.name for peer in peers)]
+
+
+def measured(wanted: Set, folder: Path, only: str | None, seconds: float) -> dict[str, Any] | None:
+    """The results of a set, None if after measuring for so long not all is in the cache. folder: with the figures in
+    the repository; only: see --only."""
     chosen, missing = metrics.choose(wanted.metrics)
     if missing:
         sys.exit("; ".join(missing.values()))
@@ -65,7 +88,13 @@ def measured(wanted: Set, seconds: float) -> dict[str, Any] | None:
     if problems:
         sys.exit(f"{problems[0].image}: {problems[0].reason}")
     peers = [codecs.make(name) for name in wanted.codecs.split(",")]
-    found, failed = measure(photos, peers, chosen, seconds=seconds)
+    anew = [peer for peer in peers if only is None or peer.name in only.split(",")]
+    found, failed = measure(photos, anew, chosen, seconds=seconds)
+    kept, known, known_failed = in_repository(folder, [peer for peer in peers if peer not in anew])
+    peers = [next((other for other in kept if other.name == peer.name), peer) for peer in peers]
+    order = [photo.name for photo in photos], [peer.name for peer in peers]
+    found = sorted(found + known, key=lambda m: (order[0].index(m.image), order[1].index(m.codec), m.quality))
+    failed += known_failed
     if len(found) + len(failed) < len(photos) * sum(len(peer.qualities) for peer in peers):
         return None
     results = report.build(
@@ -94,6 +123,7 @@ def main() -> None:
     parser.add_argument("kodak", type=Path)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}")
+    parser.add_argument("--only", metavar="NAMES", help="measure these codecs alone, such as aecodec:aec1-11")
     parser.add_argument("--seconds", type=float, help="measure for about so long, then end")
     parser.add_argument("--report", type=Path, help="make report pages, too, in this folder")
     options = parser.parse_args()
@@ -114,11 +144,10 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(kept, folder / f"{name}.json")
             continue
-        wanted = known[name]
-        results = measured(wanted, end - time.monotonic())
+        wanted, folder = known[name], HERE / "results" / name
+        results = measured(wanted, folder, options.only, end - time.monotonic())
         if results is None:
             sys.exit(f"{name}: not all is measured yet; the same command goes on")
-        folder = HERE / "results" / name
         folder.mkdir(parents=True, exist_ok=True)
         report.write_csv(folder / "results.csv", results.pop("measured"))
         (folder / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
