@@ -27,7 +27,7 @@ from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.measure import machine
 
 ROOT = Path(__file__).resolve().parents[1]
-CODECS = "jpeg,jpegli,webp,jxl,avif-fast,avif,aecodec:aec1-11@0,aecodec:aec1-11,aecodec:aec1-visual-1"
+CODECS = "jpeg,jpegli,webp,jxl,avif-fast,avif,aecodec:aec1-11@0,aecodec:aec1-11,aecodec:aec1-visual-2"
 BPP = 0.8
 Result = TypeVar("Result")
 SECONDS, CALLS = 1.0, 2  # each measurement takes so long and so many calls at least

@@ -49,10 +49,18 @@ class Loaded:
         self._path, self._sha256 = path, expected_sha256
 
     @cached_property
-    def family(self) -> Family:
+    def _by_torch(self) -> Model:
         if self._sha256 is not None:
-            return models.load_released(self.name, Decoder.device).family
-        return models.load(self._path, Decoder.device).family
+            return models.load_released(self.name, Decoder.device)
+        return models.load(self._path, Decoder.device)
+
+    @property
+    def family(self) -> Family:
+        return self._by_torch.family
+
+    @property
+    def tune(self) -> str:
+        return self._by_torch.tune
 
 
 class Decoder(Codec):
