@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -118,6 +119,13 @@ def plan(
             problem = "several results cannot go to standard output"
         conversions.append(Conversion(source, target, problem))
     return problems + conversions
+
+
+def passed_over(inputs: Sequence[Path], known: Collection[str]) -> Counter[str]:
+    """How many files in folders among the inputs have other suffixes than these, by suffix; hidden ones apart."""
+    found = (p for path in inputs if path != STANDARD and path.is_dir() for p in path.rglob("[!.]*") if p.is_file())
+    kinds = sorted(path.suffix.lower() or "without suffix" for path in found)
+    return Counter(kind for kind in kinds if kind not in known)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path | None = None) -> int:

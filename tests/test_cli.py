@@ -114,6 +114,16 @@ def test_folders_keep_their_tree(run: Run, folder: Path) -> None:
     assert Image.open(folder / "back" / "sub" / "c.png").mode == "L"
 
 
+def test_what_is_passed_over_in_folders_is_counted(run: Run, folder: Path) -> None:
+    (folder / "broken.png").unlink()
+    for name in ("a.dng", "sub/b.DNG", "notes.txt", "LICENSE", ".hidden", "done.aec"):
+        (folder / name).write_bytes(b"x")
+    result = run("compress", "-r", folder, "-o", folder / "out")
+    assert result.exit_code == 0
+    assert "passed over in folders: 2 .dng, 1 .txt, 1 without suffix\n" in result.stderr
+    assert "passed over" not in run("decompress", "-r", folder / "out", "-o", f"{folder}/back/").stderr
+
+
 def test_pipes(run: Run, folder: Path) -> None:
     result = run("compress", "-", stdin=(folder / "a.png").read_bytes())
     assert result.exit_code == 0

@@ -250,6 +250,9 @@ def _run(
 
         # Results on standard output leave no room for messages there.
         quiet_output = any(job.target == STANDARD for job in jobs)
+        if suffix == ".aec" and (left := files.passed_over(inputs, {*found_in_folders, suffix})):
+            kinds = ", ".join(f"{count} {kind}" for kind, count in left.most_common())
+            progress.line(output.printable(f"aecodec: passed over in folders: {kinds}", err=True), err=True)
         totals = _Totals()
         begun = time.monotonic()
         for number, job in enumerate(jobs):
