@@ -31,7 +31,7 @@ def load(path: Path) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of the many kinds that torch has
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise ModelError(f"{path}: not a checkpoint of aecodec train ({reason})") from error
     missing = sorted(FIELDS - state.keys() if isinstance(state, dict) else FIELDS)
     if missing:
