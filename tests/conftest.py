@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is there
 if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many of them as processors
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell's background jobs ignore it, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

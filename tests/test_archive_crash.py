@@ -407,9 +407,7 @@ def test_signals_end_a_run_in_one_line_and_it_goes_on(
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "aecodec", *map(str, words)]
-    process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_listen
-    )
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     while not list(tmp_path.glob("arc/.*.part")) and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(number)
@@ -421,8 +419,3 @@ def test_signals_end_a_run_in_one_line_and_it_goes_on(
     assert errors.decode().splitlines()[-1] == note
     assert "Traceback" not in errors.decode()
     assert not list(tmp_path.glob("arc/*.zip"))
-
-
-def _listen() -> None:
-    """Children of a shell's background jobs ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
