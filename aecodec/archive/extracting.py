@@ -56,7 +56,8 @@ def extract(
     device, model: as of `Codec`, unless the archive is open already. workers: threads that read and write.
 
     Nothing is written through links in the destination; links of the archive that lead out of it are not made.
-    Files that fail are problems in the report; what the format of a picture cannot hold is among its notes. Raises
+    Files that fail are problems in the report, and so are shards that are missing or damaged, unless the pattern is the
+    name of a file; what the format of a picture cannot hold is among its notes. Raises
     AecodecError if there is no archive, nothing in it has such a name, or the suffix is not known.
     """
     suffix = suffix if suffix.startswith(".") else f".{suffix}"
@@ -127,6 +128,9 @@ def extract(
 
     report = walk(opened, items, fetch, save, suffix != ".aec", workers, progress)
     report.notes += sorted(left_out)
+    if names != [pattern]:  # what else matches may have been in these
+        lost = [(shard, "missing") for shard in opened.absent] + list(opened.damaged)
+        report.problems += [(shard, f"{reason}; not all that it held is extracted") for shard, reason in lost]
     try:
         if written:
             folder.sync(written)
