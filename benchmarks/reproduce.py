@@ -90,11 +90,12 @@ def measured(wanted: Set, folder: Path, only: str | None, seconds: float) -> dic
     peers = [codecs.make(name) for name in wanted.codecs.split(",")]
     anew = [peer for peer in peers if only is None or peer.name in only.split(",")]
     found, failed = measure(photos, anew, chosen, seconds=seconds)
-    kept, known, known_failed = in_repository(folder, [peer for peer in peers if peer not in anew])
-    peers = [next((other for other in kept if other.name == peer.name), peer) for peer in peers]
-    order = [photo.name for photo in photos], [peer.name for peer in peers]
-    found = sorted(found + known, key=lambda m: (order[0].index(m.image), order[1].index(m.codec), m.quality))
-    failed += known_failed
+    if others := [peer for peer in peers if peer not in anew]:
+        pictures, names = [photo.name for photo in photos], [peer.name for peer in peers]
+        others, known, known_failed = in_repository(folder, others)
+        peers = sorted([*anew, *others], key=lambda peer: names.index(peer.name))
+        found = sorted(found + known, key=lambda m: (pictures.index(m.image), names.index(m.codec), m.quality))
+        failed += known_failed
     if len(found) + len(failed) < len(photos) * sum(len(peer.qualities) for peer in peers):
         return None
     results = report.build(
