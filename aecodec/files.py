@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -66,8 +66,9 @@ def plan(
     found_in_folders: Iterable[str],
     recursive: bool,
     force: bool,
-) -> list[Conversion]:
-    """One conversion for each input file, in order.
+) -> tuple[list[Conversion], Counter[str]]:
+    """One conversion for each input file, in order; and how many files in folders are passed over, by suffix: those
+    that are neither wanted nor results, hidden ones apart.
 
     output: a file, or a folder if it is one, ends in a slash, or there are several inputs; None puts each result
     beside its input, with `suffix` instead of the input's own. Folders among the inputs are searched, if `recursive`,
@@ -76,12 +77,15 @@ def plan(
     wanted = frozenset(found_in_folders)
     sources: list[tuple[Path, Path]] = []  # file, its name below an output folder
     problems: list[Conversion] = []
+    others: list[str] = []  # suffixes
     for path in inputs:
         if path != STANDARD and path.is_dir():
             if not recursive:
                 problems.append(Conversion(path, path, "is a folder; use -r to go through it"))
                 continue
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if p.is_file())
+            found = [p for p in inside if p.suffix.lower() in wanted]
+            others += [p.suffix.lower() or "without suffix" for p in inside if not p.name.startswith(".")]
             sources += [(p, p.relative_to(path)) for p in found]
             if not found:
                 problems.append(Conversion(path, path, "no files to work on in this folder"))
@@ -118,14 +122,7 @@ def plan(
         elif len(sources) > 1:
             problem = "several results cannot go to standard output"
         conversions.append(Conversion(source, target, problem))
-    return problems + conversions
-
-
-def passed_over(inputs: Sequence[Path], known: Collection[str]) -> Counter[str]:
-    """How many files in folders among the inputs have other suffixes than these, by suffix; hidden ones apart."""
-    found = (p for path in inputs if path != STANDARD and path.is_dir() for p in path.rglob("[!.]*") if p.is_file())
-    kinds = sorted(path.suffix.lower() or "without suffix" for path in found)
-    return Counter(kind for kind in kinds if kind not in known)
+    return problems + conversions, Counter(kind for kind in sorted(others) if kind not in wanted and kind != suffix)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path | None = None) -> int:

@@ -144,7 +144,7 @@ def _kind(given: Any) -> str:
     """What something is, with its article."""
     name = type(given).__name__
     if given is None or name == "bytes":
-        return str(given and name)
+        return "None" if given is None else name
     return f"{'an' if name[0].lower() in 'aeiou' or name == 'ndarray' else 'a'} {name}"
 
 

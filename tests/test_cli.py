@@ -121,6 +121,7 @@ def test_what_is_passed_over_in_folders_is_counted(run: Run, folder: Path) -> No
     result = run("compress", "-r", folder, "-o", folder / "out")
     assert result.exit_code == 0
     assert "passed over in folders: 2 .dng, 1 .txt, 1 without suffix\n" in result.stderr
+    assert "passed over" not in run("compress", folder).stderr
     assert "passed over" not in run("decompress", "-r", folder / "out", "-o", f"{folder}/back/").stderr
 
 

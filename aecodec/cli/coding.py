@@ -231,7 +231,7 @@ def _run(
     """Does every job; one bad file does not stop the others. Exits with 1 unless all succeeded."""
     with Progress("file", quiet) as progress:
         try:
-            jobs = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
+            jobs, passed_over = files.plan(inputs, target, suffix, found_in_folders, recursive, force)
             if not dry_run:
                 models.locate(model or models.DEFAULT)  # a name that is wrong is told before torch is loaded
                 process.prepare_pillow(heif=suffix == ".aec")
@@ -250,8 +250,8 @@ def _run(
 
         # Results on standard output leave no room for messages there.
         quiet_output = any(job.target == STANDARD for job in jobs)
-        if suffix == ".aec" and (left := files.passed_over(inputs, {*found_in_folders, suffix})):
-            kinds = ", ".join(f"{count} {kind}" for kind, count in left.most_common())
+        if suffix == ".aec" and passed_over:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in passed_over.most_common())
             progress.line(output.printable(f"aecodec: passed over in folders: {kinds}", err=True), err=True)
         totals = _Totals()
         begun = time.monotonic()
