@@ -25,7 +25,7 @@ LAYERS = (
     ("families",),
     ("exact", "options", "picture", "pipeline"),
     ("coding", "container", "files", "metrics", "perceptual"),
-    ("errors", "progress", "signals", "tiling"),
+    ("errors", "hardware", "progress", "signals", "tiling"),
 )
 LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 NAMES_OF_ROOMS = {"pillow": "plugins"}  # what people import, and where it lives

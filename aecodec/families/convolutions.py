@@ -17,14 +17,6 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16. Without them torch computes in it much slower than in
-    float32: 20 times, a step of training with AVX2 alone."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-
-
 def rectified(layer: nn.Module, x: Tensor) -> Tensor:
     """relu(layer(x)), a convolution; in one kernel, one pass over memory less, if it is for inference on the CPU."""
     assert isinstance(layer, nn.Conv2d)

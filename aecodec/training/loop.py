@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 from aecodec import families
 from aecodec.errors import AecodecError, ModelError
-from aecodec.families.convolutions import has_bfloat16
 from aecodec.families.layouts import network_input
 from aecodec.families.trainable import Trainable
+from aecodec.hardware import has_bfloat16
 from aecodec.models import load as load_model
 from aecodec.models import locate, read_weights
 from aecodec.training import checkpoint, validation

@@ -15,7 +15,6 @@ from aecodec.coding.tables import Indices, Symbols, Tables
 from aecodec.container import QUALITY_MIN
 from aecodec.exact.layers import POSITION_STEPS
 from aecodec.families.base import Geometry, Mosaic, Pixels, Traits
-from aecodec.families.convolutions import has_bfloat16
 from aecodec.families.hyperprior.constants import HYPER_STRIDE, STRIDE, SYMBOL_TOP, scale_of_index
 from aecodec.families.hyperprior.hiding import Passes, sign_groups, tables_of, with_signs, without_signs
 from aecodec.families.hyperprior.layers import Network
@@ -23,6 +22,7 @@ from aecodec.families.hyperprior.rounding import Encoder, shifts
 from aecodec.families.hyperprior.scale_model import ExactScaleModel
 from aecodec.families.hyperprior.search import search
 from aecodec.families.layouts import array, from_pixels, network_input, on_host, regroup
+from aecodec.hardware import has_bfloat16
 from aecodec.options import EncodeOptions
 from aecodec.tiling import Box, Size
 

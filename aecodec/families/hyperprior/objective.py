@@ -15,7 +15,7 @@ from aecodec.families.hyperprior.rounding import Encoder, quantise_pass, shifts
 from aecodec.families.hyperprior.search import search
 from aecodec.families.layouts import pixels_of_squares, regroup
 from aecodec.families.trainable import Measures
-from aecodec.perceptual import distortion
+from aecodec.perceptual.mixture import distortion
 
 LIKELIHOOD_FLOOR = 1e-9
 ENCODER = Encoder()
@@ -120,7 +120,8 @@ def measure(
     mse = (original - x_hat).square().mean((1, 2, 3))
     lambdas = encoder.lambdas(model.config, position)
     if encoder.objective == "visual":
-        lost = distortion(encoder.mixture, pixels_of_squares(original) + 0.5, pixels_of_squares(x_hat) + 0.5, lambdas)
+        pictures = pixels_of_squares(original) + 0.5, pixels_of_squares(x_hat) + 0.5
+        lost = distortion(encoder.mixture, *pictures, lambdas, sampled=noise)
     else:
         lost = lambdas * 255**2 * mse
     return Measures(bits / (64 * x.shape[2] * x.shape[3]), mse, lost, x_hat, elements)

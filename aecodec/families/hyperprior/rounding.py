@@ -15,7 +15,7 @@ from aecodec.families.hyperprior.constants import STRIDE, LambdaRange, rate_dist
 from aecodec.families.hyperprior.hiding import Passes, Places, hide
 from aecodec.families.hyperprior.layers import Network
 from aecodec.families.layouts import pixels_of_squares
-from aecodec.perceptual import Mixture
+from aecodec.perceptual.mixture import Mixture
 
 LIFTED = 0.6  # position above which `Encoder.lift` counts
 LUMA = 0.3, 0.59, 0.11
@@ -34,7 +34,7 @@ class Encoder:
     through the linear path alone, which saves the way back through the others. limit: steps that a latent is moved by,
     at most, before that; None: any number. masking: by which power of its local variance an error is worth less, see
     `masks`. lift: the logarithm of how much larger lambda is at quality 100 than the config says, see `lambdas`.
-    mixture: shares of what a visual objective is made of, see `perceptual.Mixture`.
+    mixture: shares of what a visual objective is made of, see `mixture.Mixture`.
     """
 
     objective: str = "mse"

@@ -12,7 +12,7 @@ from aecodec.families.hyperprior.hiding import Passes
 from aecodec.families.hyperprior.layers import Network
 from aecodec.families.hyperprior.rounding import Encoder, masks, round_latents, shifts
 from aecodec.families.layouts import latents_of_pixels, pixels_of_squares
-from aecodec.perceptual import Mixture, distortion
+from aecodec.perceptual.mixture import Mixture, distortion
 
 # From decoded pixels and those of the picture, (B, 12, h, w) as `layouts.regroup` makes them, lambda, (B,), and the
 # mixture of a visual model to the gradient of the cost by the decoded pixels, in bits.
@@ -26,12 +26,12 @@ def squared_error(pixels: Tensor, target: Tensor, lambdas: Tensor, _: Mixture) -
 
 
 def appearance(pixels: Tensor, target: Tensor, lambdas: Tensor, mixture: Mixture) -> Tensor:
-    """The `Objective` of visual models, see `perceptual.distortion`; nothing for tiles smaller than `SMALLEST`."""
+    """The `Objective` of visual models, see `mixture.distortion`; nothing for tiles smaller than `SMALLEST`."""
     if 2 * min(pixels.shape[2:]) < SMALLEST:
         return torch.zeros_like(pixels)
     pixels = pixels.detach().requires_grad_(True)
     with torch.enable_grad():
-        lost = distortion(mixture, pixels_of_squares(target) + 0.5, pixels_of_squares(pixels) + 0.5, lambdas)
+        lost = distortion(mixture.quick(), pixels_of_squares(target) + 0.5, pixels_of_squares(pixels) + 0.5, lambdas)
         (gradient,) = torch.autograd.grad(4 * pixels.shape[2] * pixels.shape[3] * lost.sum(), pixels)
     return gradient
 

@@ -1,4 +1,4 @@
-"""How different two pictures look, differentiable: SSIMULACRA2, MS-SSIM, and a mixture for training and search.
+"""How different two pictures look, differentiable: SSIMULACRA2 and MS-SSIM.
 
 SSIMULACRA2 as published (Sneyers, github.com/cloudinary/ssimulacra2) and as the Python package of that name computes
 it; MS-SSIM as published (Wang, Simoncelli and Bovik, 2003) and as pytorch-msssim computes it. Pictures are (B, 3, H, W)
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -47,10 +46,6 @@ WEIGHTS = (
         (0, 0, 0, 0.000513006458899, 0, 0.000108540578584),
     ),
 )
-# What is not to be learned from SSIMULACRA2: it does not see colours in its two finest scales. Weights beside its own,
-# about those of the third: of the 4-norms, for red against green and for blue against yellow.
-FINE_COLOUR = {0: (1.84, 5.0, 5.0), 2: (4.0, 5.0, 5.0)}
-NEGLIGIBLE = 0.01  # maps of less weight move the score by less than 0.1 together
 SCALES = 6
 SMALLEST = 8  # pixels of a side; smaller scales do not count
 SCORED_TOGETHER = 2048  # pixels of a side
@@ -90,7 +85,7 @@ def _similarity(x: Tensor, y: Tensor, mirror: bool) -> tuple[Tensor, Tensor, Ten
     return mean_x, mean_y, (2 * covariance + STABILITY) / (spread + STABILITY)
 
 
-def _linear(x: Tensor) -> Tensor:
+def linear_light(x: Tensor) -> Tensor:
     """sRGB samples to light."""
     x = x.clamp(0, 1)
     return torch.where(x <= 0.04045, x / 12.92, ((x.clamp_min(0.04) + 0.055) / 1.055) ** 2.4)
@@ -130,7 +125,7 @@ def ssimulacra2(
 
     weights: as `WEIGHTS`. negligible: maps of less weight are left out.
     """
-    first, second = _linear(reference), _linear(picture)
+    first, second = linear_light(reference), linear_light(picture)
     sizes = [(-(-first.shape[2] // 2**s), -(-first.shape[3] // 2**s)) for s in range(SCALES)]
     scales = sum(min(size) >= SMALLEST for size in sizes)
     # Where there are fewer scales, the published weights are read on without a gap.
@@ -172,50 +167,6 @@ def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
         result = result * similar.mean((2, 3)).clamp_min(1e-4) ** weight
     assert isinstance(result, Tensor)
     return result.mean(1)
-
-
-def _with_fine_colours(channel: int, scale: int, weights: Sequence[float]) -> Sequence[float]:
-    more = FINE_COLOUR.get(channel) if scale < 2 else None
-    return weights if more is None else [*weights[:3], *(w + m for w, m in zip(weights[3:], more, strict=True))]
-
-
-TRAINED = [[_with_fine_colours(c, s, weights) for s, weights in enumerate(WEIGHTS[c])] for c in range(3)]
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Shares of what a picture's distortion is measured by; they add up to 1.
-
-    Each measure counts at its usual price, bits per pixel, at the quality at hand, so that the shares say how much of
-    the bits each is to decide.
-    """
-
-    ssimulacra2: float = 0.5
-    ms_ssim: float = 0.3
-    squared_error: float = 0.2
-
-
-# Of 1 - MS-SSIM over squared error of samples in 0..255, at equal rate: the ratio of the multipliers of CompressAI.
-MS_SSIM_PRICE = 1270
-# Bits per pixel of a point of SSIMULACRA2: the slopes of aec1-11, 1/600 at quality 1 and 1/10 at quality 100.
-POINT_PRICE = 1 / 600  # where lambda is LAMBDA
-POINT_EXPONENT = 0.64  # of lambda / LAMBDA
-LAMBDA = 0.0005
-
-
-def distortion(mixture: Mixture, reference: Tensor, picture: Tensor, lambdas: Tensor) -> Tensor:
-    """What is lost, in bits per pixel, (B,): lambda * 255^2 * MSE if that were all that counts. lambdas: (B,)."""
-    total = torch.zeros_like(lambdas)
-    with torch.autocast(reference.device.type, enabled=False):  # bfloat16 would see differences of its own making
-        if mixture.squared_error:
-            total = total + mixture.squared_error * lambdas * 255**2 * (reference - picture).square().mean((1, 2, 3))
-        if mixture.ms_ssim:
-            total = total + mixture.ms_ssim * MS_SSIM_PRICE * lambdas * (1 - ms_ssim(reference, picture))
-        if mixture.ssimulacra2:
-            price = POINT_PRICE * (lambdas / LAMBDA) ** POINT_EXPONENT
-            points = 100 - ssimulacra2(reference, picture, TRAINED, NEGLIGIBLE)
-            total = total + mixture.ssimulacra2 * price * points
-    return total
 
 
 def score(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: int = 255) -> float:
