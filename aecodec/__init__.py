@@ -1,4 +1,4 @@
-"""aecodec: a learned image codec whose files decode to the same symbols on every machine.
+"""aecodec: a learned image codec whose files decode to the same picture on every machine.
 
 >>> import numpy, aecodec
 >>> data = aecodec.compress(numpy.zeros((48, 64, 3), numpy.uint8), quality=30)

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aecodec import native
 from aecodec.codec import Codec
 from aecodec.models import RELEASED
 
@@ -70,6 +71,9 @@ def test_golden_files_as_webassembly(dist: Path, tmp_path: Path) -> None:
         golden = golden_pixels(path)
         found = np.frombuffer(output.read_bytes(), np.uint8).reshape(golden.shape)
         assert difference(found, path) <= 1, path
+        if native.available():
+            by_libaec = native.Decoder().decompress(path.read_bytes()).convert("RGBA")
+            np.testing.assert_array_equal(found, np.asarray(by_libaec))
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Decoding by libaec (native/), without torch: the same symbols, and pixels within one level.
+"""Decoding by libaec (native/), without torch: the same pixels on every machine, torch's within one level.
 
 The library is compiled when the package is built, by the system's compiler or that of the wheel `ziglang`; where there
 was none, torch decodes.

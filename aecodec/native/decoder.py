@@ -64,7 +64,8 @@ class Loaded:
 
 
 class Decoder(Codec):
-    """Decodes by libaec, on the CPU: the same symbols as `Codec`, and pixels within one level. Encodes as `Codec` does.
+    """Decodes by libaec, on the CPU: the same pixels on every machine, those of `Codec` within one level. Encodes as it
+    does.
 
     Args:
         model, pixel_limit: as of `Codec`. Files of models whose network libaec does not know are decoded by torch.

@@ -46,10 +46,10 @@ static packed plain(loader *l, const char *name, int outputs, int inputs, int ke
     return convolution(l, name, outputs, inputs, kernel, outputs, NULL, true);
 }
 
-/* A 3x3 convolution with as many inputs as outputs: by Winograd's algorithm if the kernels can. */
+/* A 3x3 convolution with as many inputs as outputs: by Winograd's algorithm if it can be. */
 static packed square(loader *l, const char *name, int channels) {
     int block = l->kernels->block;
-    if (channels % block) return plain(l, name, channels, channels, 3);
+    if (channels % QUAD_CHANNELS) return plain(l, name, channels, channels, 3);
     packed p = aec__new_packed(l, channels, 36 * channels);
     const float *w = weight_of(l, name, channels, channels, 3), *b = bias_of(l, name, channels);
     if (l->status) return p;
@@ -205,7 +205,7 @@ static aec_status open_model(const weights *w, const kernels *k, void **model, a
     const config *c = &m->config;
     m->kernels = k;
     l.status = read_config(w, &m->config, error);
-    for (int i = 0; i < AEC_TABLES; i++) m->scales[i] = 0.11f * exp2f((float)i / 6);
+    for (int i = 0; i < AEC_TABLES; i++) m->scales[i] = 0.11f * aec__exp((float)i / 6 * 0.69314718f);
     m->hyper = (hyper){.latent = c->latent, .hyper = c->hyper, .trunk = c->trunk, .rows = c->rows};
     if (!l.status) aec__hyper_load(&l, &m->hyper, "exact.");
     if (!l.status) load_means(&l, m);
@@ -270,9 +270,9 @@ static aec_status prepare(const void *model, int quality, void **prepared, aec_e
     float *steps = aec__arena_alloc(a, 96, 1, sizeof *steps);
     bool fits = gain && steps && aec__hyper_prepare(&m->hyper, a, position, &p->hyper);
 
-    float step = expf(row_at(&m->output_gain, c->rows, 0, position));
+    float step = aec__exp(row_at(&m->output_gain, c->rows, 0, position));
     for (int k = 0; k < inputs && fits; k++)
-        gain[k] = k < c->latent ? expf(row_at(&m->input_gain, c->rows, k, position)) : FEATURE;
+        gain[k] = k < c->latent ? aec__exp(row_at(&m->input_gain, c->rows, k, position)) : FEATURE;
     fits = fits && scaled(m, a, &m->first, gain, NULL, &p->first);
     for (int k = 0; k < c->at_16 && fits; k++) p->first.bias[k] += row_at(&m->first_bias, c->rows, k, position);
     for (int i = 0; i < 2 && fits; i++) {
@@ -281,13 +281,13 @@ static aec_status prepare(const void *model, int quality, void **prepared, aec_e
     }
     for (int k = 0; k < 96 && fits; k++) steps[k] = step;
     for (int row = 0; row < 4 && fits; row++) fits = scaled(m, a, &m->last[row], NULL, steps, &p->last[row]);
-    for (int k = 0; k < c->latent && fits; k++) gain[k] = expf(row_at(&m->decoder_gain, c->rows, k, position));
+    for (int k = 0; k < c->latent && fits; k++) gain[k] = aec__exp(row_at(&m->decoder_gain, c->rows, k, position));
     for (int row = 0; row < 8 && fits; row++) fits = scaled(m, a, &m->linear[row], gain, NULL, &p->linear[row]);
     if (c->filter && fits) {
         float *inverse = aec__arena_alloc(a, 108, 1, sizeof *inverse);
         fits = inverse != NULL;
         for (int k = 0; k < 108 && fits; k++) inverse[k] = 1 / step;
-        for (int k = 0; k < c->filter && fits; k++) gain[k] = expf(row_at(&m->filter_gain, c->rows, k, position));
+        for (int k = 0; k < c->filter && fits; k++) gain[k] = aec__exp(row_at(&m->filter_gain, c->rows, k, position));
         fits = fits && scaled(m, a, &m->filter_first, inverse, gain, &p->filter_first);
         for (int k = 0; k < c->filter && fits; k++) p->filter_first.bias[k] = row_at(&m->filter_bias, c->rows, k, position);
         fits = fits && scaled(m, a, &m->filter_last, NULL, steps, &p->filter_last);
@@ -303,11 +303,15 @@ static size_t position(const void *model) {
     return (size_t)(c->latent + c->trunk) * sizeof(float);
 }
 
-/* Half of the pixels that a filter reaches, layers at 1/8 and at 1/16 of the resolution, in latents. */
+/* How far layers at the same resolution reach, one behind the other, whose tiles of 4 positions are whole: towards the end
+ * of a picture 3 positions each. first: of the last one, which begins or ends within a tile. */
+static int reach(int layers, int first) { return layers ? first + 3 * (layers - 1) + 1 : 0; }
+
+/* What all layers reach together, in latents. */
 static int halo(const void *model) {
     const config *c = &((const aec1 *)model)->config;
-    int pixels = 8 * 2 * c->blocks_8 + (c->filter ? 2 * (1 + c->filter_layers) : 0);
-    return (pixels + AEC_STRIDE - 1) / AEC_STRIDE + 2 * c->blocks_16;
+    int squares = c->filter ? reach(c->filter_layers, 0) + 1 : 0, at_8 = (squares + 3) / 4 + reach(2 * c->blocks_8, 3);
+    return (at_8 + 1) / 2 + reach(2 * c->blocks_16, 3);
 }
 
 const family aec__family_aec1 = {"aec1",  open_model, close_model,    prepare,         release,

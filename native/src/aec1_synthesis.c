@@ -1,11 +1,15 @@
 /* Latents to pixels. Everything is rows: each layer keeps a ring of a few and makes the next when the layer behind it
  * asks, so a picture streams through the caches, and no feature map is ever held whole. A layer computes no more columns
- * around the box than the next one needs. Gains are in the weights, and activations in the convolutions. */
+ * around the box than the next one needs. Gains are in the weights, and activations in the convolutions.
+ *
+ * Pixels are the same on every machine: sums have one order whatever the vectors, nothing is fused, and tiles of Winograd's
+ * algorithm, on which rounding depends, are where they are in the whole picture, whichever part of it is made. */
 #include "aec1.h"
 
 #include <string.h>
 
-enum { MOST_LAYERS = 3 + 2 * MOST_BLOCKS + 1 + 2 * MOST_BLOCKS + 2 + MOST_FILTER_LAYERS, SQUARE = 12, ROOM = 16, TILE_SLACK = 4 };
+enum { MOST_LAYERS = 3 + 2 * MOST_BLOCKS + 1 + 2 * MOST_BLOCKS + 2 + MOST_FILTER_LAYERS, SQUARE = 12, ROOM = 16 };
+enum { BEFORE = 4, AFTER = 4 }; /* positions beside a row, all 0: what a tile of Winograd's sees beyond the picture */
 
 typedef struct range {
     int from, to;
@@ -22,8 +26,9 @@ typedef struct layer {
     int channels, room;
     int factor; /* rows and columns for each latent */
     int at_once; /* rows that are computed together: 4 by Winograd's algorithm, or 1 */
+    int shift;   /* tiles of 4x4 begin this much before multiples of 4 */
     int rows;    /* that the ring holds */
-    range x, y; /* columns and rows that are computed */
+    range x, y; /* columns and rows that are computed: whole tiles, as far as the picture reaches */
     size_t pitch;    /* floats of a row */
     float *ring;
     bool begun;
@@ -74,33 +79,44 @@ static void lay_out(stream *s) {
     s->layers[x].channels = s->layers[x].room = ROOM; /* 4 floats for nothing, so that vectors can be written whole */
 }
 
-/* Makes a range hold another, whose ends are moved outward to multiples of `unit`, but not beyond the picture. */
-static void need(range *r, int from, int to, int unit, int limit) {
-    from = aec__max(from, 0), to = aec__min(to, limit);
-    from -= from % unit, to += (unit - to % unit) % unit;
+/* Makes a range hold another, but not beyond the picture. */
+static void need(range *r, range more, int limit) {
+    more = (range){aec__max(more.from, 0), aec__min(more.to, limit)};
     bool first = r->to == 0;
-    r->from = first ? from : aec__min(r->from, from);
-    r->to = aec__max(r->to, to);
+    r->from = first ? more.from : aec__min(r->from, more.from);
+    r->to = aec__max(r->to, more.to);
 }
+
+/* What begins and ends with a unit, outward; units begin `shift` before their multiples. */
+static range whole(range r, int unit, int shift) {
+    int from = r.from + shift, to = r.to + shift;
+    return (range){from - (from % unit + unit) % unit - shift, to + (unit - to % unit) % unit - shift};
+}
+
+/* What a layer sees of the one before it. */
+static range seen(range r, int per, int reach) { return (range){r.from / per - reach, r.to / per + reach}; }
 
 /* Which columns and rows each layer has to make, and how many rows it has to keep, from the last one back. */
 static void measure(stream *s, box wanted, int width, int height) {
     layer *last = &s->layers[s->count - 1];
-    need(&last->x, wanted.left * last->factor, wanted.right * last->factor, 1, width * last->factor);
-    need(&last->y, wanted.top * last->factor, wanted.bottom * last->factor, 1, height * last->factor);
+    need(&last->x, (range){wanted.left * last->factor, wanted.right * last->factor}, width * last->factor);
+    need(&last->y, (range){wanted.top * last->factor, wanted.bottom * last->factor}, height * last->factor);
     last->rows = 1;
     for (int i = s->count - 1; i > 0; i--) {
         layer *l = &s->layers[i], *in = &s->layers[l->input];
         int reach = l->kernel / 2, per = l->kind == DOUBLING ? 2 : l->kind == PIXELS ? 4 : 1;
-        need(&l->x, l->x.from, l->x.to, per, width * l->factor);
-        need(&l->y, l->y.from, l->y.to, per, height * l->factor);
-        need(&in->x, l->x.from / per - reach, l->x.to / per + reach, 1, width * in->factor);
-        need(&in->y, l->y.from / per - reach, l->y.to / per + reach, 1, height * in->factor);
+        int unit = l->at_once == 4 ? 4 : per, shift = l->at_once == 4 ? l->shift : 0;
+        range x = whole(l->x, unit, shift), y = whole(l->y, unit, shift);
+        need(&l->x, x, width * l->factor);
+        need(&l->y, y, height * l->factor);
+        need(&in->x, seen(x, per, reach), width * in->factor);
+        need(&in->y, seen(y, per, reach), height * in->factor);
+        if (in->factor == l->factor) in->shift = (l->shift + reach) % 4; /* so that tiles begin where they are needed */
         /* Rows that are looked at together, and what was made beyond them because several are made at once. */
         in->rows = aec__max(in->rows, l->at_once + 2 * reach + in->at_once - 1);
         if (l->add >= 0) {
-            need(&s->layers[l->add].x, l->x.from, l->x.to, 1, width * l->factor);
-            need(&s->layers[l->add].y, l->y.from, l->y.to, 1, height * l->factor);
+            need(&s->layers[l->add].x, l->x, width * l->factor);
+            need(&s->layers[l->add].y, l->y, height * l->factor);
             /* What is added is asked for again after all between have looked ahead. */
             int ahead = l->at_once + s->layers[l->add].at_once - 1;
             for (int j = i; j > l->add; j = s->layers[j].input) ahead += s->layers[j].kernel / 2 + s->layers[j].at_once - 1;
@@ -123,7 +139,7 @@ static void over_latents(const stream *s, const packed *weights, int y, int left
     }
 }
 
-static float *slot(const layer *l, int y) { return l->ring + (size_t)(y % l->rows) * l->pitch + l->channels; }
+static float *slot(const layer *l, int y) { return l->ring + (size_t)(y % l->rows) * l->pitch + BEFORE * l->channels; }
 
 static void compute(stream *s, int number, int y) {
     const config *c = &s->prepared->model->config;
@@ -161,20 +177,21 @@ static void compute(stream *s, int number, int y) {
     k->row(&job);
 }
 
-/* Rows y to y + 3. */
+/* Rows y to y + 3, where tiles begin. */
 static void compute_four(stream *s, int number, int y) {
     layer *l = &s->layers[number];
     const layer *in = &s->layers[l->input];
-    quad_job job = {.layer = l->weights, .in_step = in->channels, .width = l->x.to - l->x.from, .act = l->act,
-                    .out_step = l->channels, .scratch = s->scratch};
+    int left = whole(l->x, 4, l->shift).from;
+    quad_job job = {.layer = l->weights, .in_step = in->channels, .width = l->x.to - left, .skip = l->x.from - left,
+                    .act = l->act, .out_step = l->channels, .scratch = s->scratch};
     for (int t = 0; t < 6; t++)
-        job.in[t] = row_of(s, l->input, y + t - 1) + (ptrdiff_t)(l->x.from - 1 - in->x.from) * in->channels;
+        job.in[t] = row_of(s, l->input, y + t - 1) + (ptrdiff_t)(left - 1 - in->x.from) * in->channels;
     for (int t = 0; t < 4; t++) {
         if (y + t < l->y.from || y + t >= l->y.to) continue;
-        job.out[t] = slot(l, y + t);
+        job.out[t] = slot(l, y + t) - (ptrdiff_t)job.skip * l->channels;
         if (l->add < 0) continue;
         const layer *add = &s->layers[l->add];
-        job.add[t] = row_of(s, l->add, y + t) + (ptrdiff_t)(l->x.from - add->x.from) * add->channels;
+        job.add[t] = row_of(s, l->add, y + t) + (ptrdiff_t)(left - add->x.from) * add->channels;
         job.add_step = add->channels;
     }
     s->prepared->model->kernels->quad(&job);
@@ -183,12 +200,9 @@ static void compute_four(stream *s, int number, int y) {
 /* The first computed position of a row; before it and after the last there are zeros. */
 static const float *row_of(stream *s, int number, int y) {
     layer *l = &s->layers[number];
-    /* The first row that is asked for begins, also if it is above those that are needed: so layers that make four rows at
-     * once are in step with each other, and rings are short. */
-    if (!l->begun) l->begun = true, l->next = y;
-    if (y < l->y.from || y >= l->y.to) return s->zeros + l->channels; /* beyond the picture, or of no effect */
+    if (!l->begun) l->begun = true, l->next = whole(l->y, l->at_once, l->shift).from;
+    if (y < l->y.from || y >= l->y.to) return s->zeros + BEFORE * l->channels; /* beyond the picture */
     for (; l->next <= y; l->next += l->at_once) {
-        if (l->next + l->at_once <= l->y.from) continue;
         if (l->at_once == 4) compute_four(s, number, l->next);
         else compute(s, number, l->next);
     }
@@ -206,7 +220,7 @@ aec_status aec__aec1_pixels(const void *prepared, const latents *from, box wante
         measure(s, wanted, from->width, from->height);
         for (int i = 0; i < s->count && fits; i++) {
             layer *l = &s->layers[i];
-            l->pitch = (size_t)(l->x.to - l->x.from + 2 + TILE_SLACK) * l->channels + ROOM;
+            l->pitch = (size_t)(l->x.to - l->x.from + BEFORE + AFTER) * l->channels + ROOM;
             l->ring = aec__arena_alloc(&a, l->rows, l->pitch, sizeof(float));
             if (l->pitch > longest) longest = l->pitch;
             size_t own = (size_t)36 * s->prepared->model->kernels->tiles * 2 * l->channels;

@@ -24,6 +24,9 @@ aec_status aec__fail(aec_error *error, aec_status status, const char *format, ..
 /* Zeroed memory for a * b elements; 0 where that does not fit. Of no elements it is a valid block, too. */
 void *aec__alloc(size_t a, size_t b, size_t element);
 
+/* e^x, the same everywhere and to 1 ulp, which of the C library's nobody promises. */
+float aec__exp(float x);
+
 static inline uint32_t aec__u32(const uint8_t *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }

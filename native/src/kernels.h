@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A 3x3 convolution is done in quads if its channels are a multiple of this, of which all blocks are parts: it is not for a
+ * machine to choose, since results differ in their last bits. */
+enum { QUAD_CHANNELS = 32 };
+
 typedef enum activation { NONE, RELU, GELU, INTEGER } activation;
 
 /* A layer's weights in the order in which the kernel reads them: groups of `block` outputs, each as [input][block]. Inputs
@@ -50,9 +54,10 @@ typedef struct row_job {
  * [36][group][input][block]. */
 typedef struct quad_job {
     const packed *layer;
-    const float *in[6]; /* rows, from the pixel before the first output on; up to 3 pixels after the last are read */
+    const float *in[6]; /* rows, from the pixel before the first output on; up to 4 pixels after the last are read */
     ptrdiff_t in_step;
     int width;
+    int skip; /* the first outputs, fewer than 4, that are not written */
     activation act;
     const float *add[4]; /* or 0 */
     ptrdiff_t add_step;
@@ -118,7 +123,7 @@ void aec__transform_weights(const float weights[9], float transformed[36]);
 
 typedef struct kernels {
     const char *name;
-    int block;  /* outputs of a group; layers of which inputs and outputs are multiples of it can be done in quads */
+    int block;  /* outputs of a group */
     int tiles;  /* of 4x4 pixels that `quad` works on at once */
     int activation; /* bytes of what narrow layers see: 1 or 2 */
     void (*row)(const row_job *);

@@ -234,7 +234,7 @@ static void quad(const quad_job *job) {
                     vec out[4];
                     if (!job->out[i]) continue;
                     transform_out(rows[i], out);
-                    for (int j = 0; j < columns; j++) {
+                    for (int j = x + k ? 0 : job->skip; j < columns; j++) {
                         vec y = out[j] + bias;
                         if (job->add[i]) y += LOAD(job->add[i] + (x + 4 * k + j) * job->add_step + c);
                         if (job->act == RELU) y = larger(y, splat(0));

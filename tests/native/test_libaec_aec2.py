@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import platform
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from aecodec.codec import Codec
 from aecodec.errors import ModelError
-from aecodec.native import Decoder, build, library
-
-FLAGS = ("-std=c11", "-O1", "-w", "-ffp-contract=fast")
-# What processors of each kind can do beside their own.
-OLDER = {"avx512vnni": ["plain", "avx2", "avx512"], "avx512": ["plain", "avx2"], "avxvnni": ["plain", "avx2"]}
+from aecodec.native import Decoder, library
 
 
 @pytest.fixture(scope="module")
@@ -82,39 +75,17 @@ def test_a_searched_file_is_like_any_other(by_torch: Codec, by_libaec: Decoder, 
     same(by_torch, by_libaec, by_torch.compress(photo, 80, effort=2))
 
 
-@pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """aecd compiled, but for what chooses kernels."""
-    if platform.system() != "Linux" or not build.compilers():
-        pytest.skip("there is no C compiler")
-    folder = tmp_path_factory.mktemp("objects")
-    sources = [path for path in (build.SOURCES / "src").glob("*.c") if path.stem != "dispatch"]
-    compiler = build.compilers()[0]
-    subprocess.run([*compiler, *FLAGS, "-c", *sources, build.SOURCES / "tools" / "aecd.c"], check=True, cwd=folder)
-    return sorted(folder.iterdir())
-
-
 @pytest.mark.parametrize("kernels", ["plain", "avx2", "avx512"])
 def test_older_processors_give_the_same_pixels(
     by_torch: Codec,
     small_aec2_weights: Path,
     photo: np.ndarray,
-    objects: list[Path],
-    tmp_path: Path,
+    older: Callable[[str, Path, bytes], np.ndarray],
     kernels: str,
 ) -> None:
-    own = library.instructions() if library.available() else ""
-    if kernels not in OLDER.get(own, ["plain"]):
-        pytest.skip(f"this machine ({own or 'no libaec'}) cannot say")
-    program, file = tmp_path / "aecd", tmp_path / "in.aec"
-    chosen = f"-DAEC_KERNELS=aec__kernels_{kernels}", build.SOURCES / "src" / "dispatch.c"
-    compiler = build.compilers()[0]
-    subprocess.run([*compiler, *FLAGS, *chosen, *objects, "-o", program, "-lm", "-pthread"], check=True)
     data = by_torch.compress(photo, 70, effort=0)
-    file.write_bytes(data)
-    done = subprocess.run([program, "--model", small_aec2_weights, file, "-"], check=True, capture_output=True)
-    with Image.open(io.BytesIO(done.stdout)) as image:
-        np.testing.assert_array_equal(np.asarray(image), by_torch.decompress(data, as_array=True))
+    found = older(kernels, small_aec2_weights, data)
+    np.testing.assert_array_equal(found, by_torch.decompress(data, as_array=True))
 
 
 def test_sums_that_do_not_fit_are_refused(small_aec2_weights: Path, tmp_path: Path) -> None:

@@ -221,13 +221,4 @@ double exp2(double x) {
 /* Of exponents in -1000..1000 alone, as all of libaec's are. */
 double ldexp(double x, int exponent) { return x * power(exponent); }
 
-static float exp2_of(double x) {
-    if (x != x) return (float)x;
-    if (x >= 128) return __builtin_inff();
-    if (x < -150) return 0;
-    return (float)exp2(x);
-}
-
-float exp2f(float x) { return exp2_of(x); }
-float expf(float x) { return exp2_of(x * 1.44269504088896340736); }
 float ldexpf(float x, int exponent) { return (float)(x * power(exponent < -300 ? -300 : exponent > 300 ? 300 : exponent)); }

@@ -1,8 +1,6 @@
 #ifndef AEC_LIBC_MATH_H
 #define AEC_LIBC_MATH_H
 
-float expf(float);
-float exp2f(float);
 float ldexpf(float, int);
 double exp2(double);
 double ldexp(double, int);
