@@ -14,6 +14,7 @@ from aecodec.errors import AecodecError, FormatError
 from aecodec.families.base import Mosaic, Rendering, State
 from aecodec.models import Model
 from aecodec.picture import Picture, Samples, alpha_of, depth_of, picture_of
+from aecodec.picture.names import NEUTRAL
 from aecodec.picture.padding import grey_of
 from aecodec.pipeline import batches, in_parallel
 from aecodec.tiling import Box, Size
@@ -100,6 +101,7 @@ class Canvas:
         self.states: dict[int, State] = {}
         self.on_device = on_device
         self._grey = header.channels < 3
+        self._neutral = not self._grey and NEUTRAL in file.chunks
         shape = (*self.area.size, 3)
         self._colour: Any = None  # on a device, of the kind of what is pasted
         if not on_device:
@@ -131,8 +133,9 @@ class Canvas:
         """Takes the pixels of a box, (H, W, 3)."""
         if self._colour is None:
             self._colour = pixels.new_empty((*self.area.size, 3))  # type: ignore[attr-defined]
-        own = grey_of(pixels) if self._grey and not self.on_device else pixels
-        self._colour[box.within(self.area).slices] = own
+        if not self.on_device and (self._grey or self._neutral):
+            pixels = grey_of(pixels)[..., None] if self._neutral else grey_of(pixels)
+        self._colour[box.within(self.area).slices] = pixels
 
     def picture(self) -> Picture:
         """The wanted part, when all is there. Raises FormatError if the alpha plane is missing or damaged."""
@@ -142,8 +145,9 @@ class Canvas:
 
     def tensor(self) -> Any:
         """The colours of the wanted part on the device, (H, W, 3) or (H, W), uint8, or int32 if it is deeper."""
-        if self._grey:
-            self._colour = self._colour.sum(2).add_(1).div_(3, rounding_mode="floor").to(self._colour.dtype)
+        if self._grey or self._neutral:
+            mean = self._colour.sum(2).add_(1).div_(3, rounding_mode="floor").to(self._colour.dtype)
+            self._colour = mean[..., None].repeat(1, 1, 3) if self._neutral else mean
         self._finish()
         return self._colour
 

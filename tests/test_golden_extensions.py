@@ -1,4 +1,4 @@
-"""The promise: what the format has beyond its first version decodes forever, too: depth and patches."""
+"""The promise: what the format has beyond its first version decodes forever, too: depth, patches, neutral colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "conformance"
 @pytest.mark.parametrize(
     "path", sorted(HERE.glob("*-extensions/*.aec")), ids=lambda path: f"{path.parent.name}-{path.stem}"
 )
-def test_golden_files_of_depth_and_patches(path: Path) -> None:
+def test_golden_files(path: Path) -> None:
     codec = Codec("cpu", path.parent.name.removesuffix("-extensions"), precision="float32")
     wanted = load(path.with_suffix(".png"))
     file = container.read(path.read_bytes())
@@ -34,7 +34,8 @@ def test_golden_files_of_depth_and_patches(path: Path) -> None:
         assert wanted.alpha is None or np.array_equal(found[..., 3], wanted.alpha)
     else:
         assert np.abs(found.astype(int) - wanted.colour).max() <= 1
-        for patch in patches.unpack(file.chunks[container.PATCHES], codec_tiles(file.header), found.shape[:2]):
+        assert "neut" not in file.chunks or np.ptp(found, axis=2).max() == 0
+        for patch in patches.unpack(file.chunks.get(container.PATCHES, b""), codec_tiles(file.header), found.shape[:2]):
             tile = codec_tiles(file.header)[patch.tile].overlap(Box.whole(found.shape[:2]))
             assert tile is not None
             inside = patches.of_pixels(patch.mask, tile.size)

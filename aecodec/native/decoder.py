@@ -21,8 +21,9 @@ from aecodec.families.base import Family
 from aecodec.models import Model
 from aecodec.native.library import NativeModel, UnknownFamily, available
 from aecodec.picture import Picture, alpha_of, depth_of, picture_of
+from aecodec.picture.names import NEUTRAL
 
-COLOUR_CHUNKS = (container.DEPTH, container.PATCHES)  # on which the colours of a picture depend
+COLOUR_CHUNKS = (container.DEPTH, container.PATCHES, NEUTRAL)  # on which the colours of a picture depend
 
 
 class Loaded:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from aecodec import container
 from aecodec.errors import FormatError
 from aecodec.picture.alpha import decode_alpha, encode_alpha
-from aecodec.picture.names import DENOISED, EIGHT, NAMES, PREVIEW, depth_of
+from aecodec.picture.names import DENOISED, EIGHT, NAMES, NEUTRAL, PREVIEW, depth_of
 from aecodec.picture.types import Picture, Samples
 
-OWN = {*container.KNOWN_CHUNKS, PREVIEW, DENOISED}  # what a file has for itself, not what it keeps of a picture
+OWN = {
+    *container.KNOWN_CHUNKS,
+    PREVIEW,
+    DENOISED,
+    NEUTRAL,
+}  # what a file has for itself, not what it keeps of a picture
 
 
 def chunks_of(picture: Picture) -> dict[str, bytes]:
@@ -21,9 +28,15 @@ def chunks_of(picture: Picture) -> dict[str, bytes]:
         container.EXIF: picture.exif,
         container.ICC: picture.icc,
         container.XMP: picture.xmp,
+        NEUTRAL: b"" if is_neutral(picture.colour) else None,
         **picture.more,
     }
     return {name: data for name, data in named.items() if data is not None}
+
+
+def is_neutral(colour: Samples) -> bool:
+    """Whether it has three channels, and they are equal."""
+    return colour.ndim == 3 and all(np.array_equal(colour[:, :, 0], colour[:, :, other]) for other in (1, 2))
 
 
 def alpha_of(header: container.Header, chunks: Mapping[str, bytes]) -> Samples | None:

@@ -11,7 +11,7 @@ from aecodec.errors import FormatError
 MORE_XMP, IPTC, RESOLUTION, COMMENT, PNG_CHUNKS = "xmpe", "iptc", "dens", "note", "pngc"
 CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
 TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"
-PREVIEW, DENOISED = "prvw", "dnse"
+PREVIEW, DENOISED, NEUTRAL = "prvw", "dnse", "neut"
 NAMES = {
     "ALPH": "alpha",
     "DPTH": "bits of the samples",
@@ -32,6 +32,7 @@ NAMES = {
     GAIN_VERSION: "gain map version",
     PREVIEW: "preview",
     DENOISED: "denoised",
+    NEUTRAL: "red, green and blue are equal",
 }
 COLOUR = (CICP, GAMMA, CHROMATICITIES)
 EIGHT = 8

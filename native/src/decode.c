@@ -86,7 +86,7 @@ typedef struct decoding {
     /* Where pixels go. */
     int x, y, width, height;
     int channels, depth; /* of the output */
-    bool grey;
+    bool grey, neutral;
     uint8_t *pixels;
     size_t stride;
 } decoding;
@@ -126,10 +126,10 @@ static void put_row(const sink *to, int y, int x, const uint16_t *rgb, int width
     unsigned white = (1u << d->depth) - 1;
     for (int i = left; i < right; i++, in += 3) {
         size_t at = (size_t)(i - d->x) * n;
-        if (d->grey) {
+        if (d->grey || d->neutral) {
             unsigned mean = (in[0] + in[1] + in[2] + 1u) / 3; /* to the nearest, halves up */
             put(d, row, at, mean);
-            if (n == 4) put(d, row, at + 1, mean), put(d, row, at + 2, mean);
+            if (n > 2) put(d, row, at + 1, mean), put(d, row, at + 2, mean);
         } else {
             for (int k = 0; k < 3; k++) put(d, row, at + k, in[k]);
         }
@@ -322,6 +322,7 @@ aec_status aec_decode(const aec_file *file, const aec_model *model, const aec_op
                   .height = (int)height, .channels = (int)channels, .depth = (int)depth, .grey = colours == 1, .pixels = pixels, .stride = stride};
     aec_status status = model->family->prepare(model->model, (int)info->quality, &d.prepared, error);
     if (status) return status;
+    d.neutral = !d.grey && aec_file_chunk_of(file, "neut", NULL) != NULL;
     d.tiles = aec__alloc(info->tiles, 1, sizeof *d.tiles);
     d.missing = aec__alloc(info->tiles, 1, sizeof *d.missing);
     d.latents = (latents){(void *const *)d.tiles, file->side / AEC_STRIDE, file->columns, file->padded_height / AEC_STRIDE,

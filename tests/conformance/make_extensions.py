@@ -37,6 +37,7 @@ def pictures() -> dict[str, tuple[Picture | np.ndarray, dict[str, int]]]:
         "ten-bits-q90": (Picture((samples << 2)[:, :, 0] + 1, depth=10), {"quality": 90}),
         "drawn-q50": (np.asarray(page), {"quality": 50}),
         "drawn-tiled-q80": (np.asarray(page), {"quality": 80, "tile": 64}),
+        "neutral-q60": (np.repeat(np.asarray(photo)[:, :, 1:2], 3, 2), {"quality": 60}),
     }
 
 
