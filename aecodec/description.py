@@ -62,7 +62,7 @@ class Description:
     of the share of each colour, by hue (8), saturation (3), value (3). features: (128,) uint8, 16 times the square root
     of the mean activations of the integer network. hyper: (2, 96) uint8, mean (companded, signed) and standard
     deviation (companded) of the hyper latents. bits: (64,) uint8, companded: of 16x16 pixels, by groups of neighbouring
-    latent channels.
+    latent channels; 0 where all is coded without loss.
     """
 
     model: str
@@ -127,7 +127,7 @@ def describe(file: File, model: Model, file_bytes: int) -> Description:
     size = header.height, header.width
     padded = tiling.padded(size, family.geometry.padding)
     boxes = tiling.tiles(padded, header.tile)
-    traits = [family.traits([file.tiles[number]], box.size, header.quality)[0] for number, box in enumerate(boxes)]
+    traits = [_traits(family, data, box, header.quality) for data, box in zip(file.tiles, boxes, strict=True)]
     side = boxes[0].height // len(traits[0].colour)
     colour = np.empty((padded[0] // side, padded[1] // side, 3), np.float32)
     for box, one in zip(boxes, traits, strict=True):
@@ -152,6 +152,11 @@ def describe(file: File, model: Model, file_bytes: int) -> Description:
         hyper=np.stack([_companded(_folded(hyper[0], HYPER), True), _companded(_folded(hyper[1], HYPER))]),
         bits=_companded(_folded(bits, BITS)),
     )
+
+
+def _traits(family: Describing, data: bytes, box: Box, quality: int) -> Traits:
+    (found,) = family.traits([data], box.size, quality)
+    return found if data else found._replace(bits=np.zeros_like(found.bits))  # all of it is coded without loss
 
 
 def _joined(traits: Sequence[Traits], areas: npt.NDArray[np.float64]) -> tuple[Floats, Floats, Floats]:

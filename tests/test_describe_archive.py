@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+import strange_pictures
 from PIL import Image
 
 from aecodec import archive
@@ -61,6 +62,27 @@ def test_describe_makes_the_same_again(made: Path, small_weights: Path) -> None:
     assert (dict(report.counts), report.problems) == ({"described": 4, "present": 0}, [])
     assert side_files(made) == before
     assert archive.describe(made, device="cpu", model=small_weights).counts["present"] == 4
+
+
+def test_kept_pictures_are_described_when_asked_for(
+    photo: np.ndarray, tmp_path: Path, options: dict[str, Any], small_weights: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(photo).save(tmp_path / "photos" / "a.png")
+    Image.fromarray(photo).save(tmp_path / "photos" / "b.jpg", quality=90)
+    (tmp_path / "photos" / "raw.dng").write_bytes(strange_pictures.raw())
+    archive.create(tmp_path / "photos", tmp_path / "arc", 60, jpeg="keep", **options)
+    opened = archive.Archive(tmp_path / "arc")
+    assert [opened[name].record.kind for name in sorted(opened)] == ["picture", "original", "original"]
+    assert descriptions.load(opened).missing == ["b.jpg", "raw.dng"]
+    report = archive.describe(tmp_path / "arc", device="cpu", model=small_weights)
+    assert (dict(report.counts), report.problems) == ({"described": 1, "present": 1}, [])
+    assert [note.partition(":")[0] for note in report.notes] == ["raw.dng"]
+    described = descriptions.load(archive.Archive(tmp_path / "arc"))
+    first, second = (descriptions.description_of(described, number) for number in range(2))
+    assert (first.model, first.quality) == (second.model, second.quality)
+    assert np.abs(first.luma.astype(int) - second.luma).max() < 8
+    assert archive.describe(tmp_path / "arc", device="cpu", model=small_weights).counts["described"] == 0
 
 
 def test_damaged_descriptions_are_written_anew(made: Path, small_weights: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageOps
 
 from aecodec import archive
 from aecodec.archive import alike, descriptions, outlying
+from aecodec.archive.manifest import Record
 from aecodec.cli import main
+from aecodec.codec import Codec
 from aecodec.description import RECORD
 from aecodec.errors import AecodecError
 
@@ -55,6 +61,32 @@ def test_copies_are_found_and_told_apart(made: Path) -> None:
     assert list(fifth) in (["grey.png"], ["scene05.png"])
 
 
+def small_of(image: Image.Image) -> np.ndarray:
+    """A row with the small pictures of a picture."""
+    planes = np.asarray(image.resize((8, 8), Image.Resampling.BOX).convert("YCbCr"))
+    row = np.zeros(1, RECORD)
+    row["luma"], row["chroma"] = planes[..., 0], planes[..., 1:].transpose(2, 0, 1)
+    row["width"], row["height"] = image.size
+    return row
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_crop_of_the_same_shape_is_told_from_a_smaller_copy(photo: np.ndarray, mirrored: bool) -> None:
+    whole = Image.fromarray(photo)
+    small, crop = whole.resize((72, 48)), whole.crop((0, 0, 126, 84))
+    best, others = small_of(whole), [small_of(ImageOps.mirror(im) if mirrored else im) for im in (small, crop)]
+    told = [alike._differences(other, best, mirrored) for other in others]
+    assert ["cropped" in reasons for reasons in told] == [False, True]
+    assert all(("mirrored" in reasons) == mirrored for reasons in told)
+
+
+def test_a_copy_that_lost_its_date_is_not_the_best() -> None:
+    original = Record("a.jpg", "picture", width=60, height=40, stored=900, taken="2019-07-14T12:00:00")
+    copy = replace(original, name="copy.jpg", stored=1000, taken="")
+    smaller = replace(original, width=30, height=20, stored=2000)
+    assert max((copy, smaller, original), key=alike._worth) is original
+
+
 def test_pictures_that_show_nothing_are_not_stretched_until_they_do() -> None:
     rows = np.zeros(2, RECORD)
     rows["luma"] = np.random.default_rng(0).integers(100, 102, (2, 8, 8))
@@ -89,6 +121,18 @@ def test_what_is_strange_is_named_with_the_reason(made: Path) -> None:
     assert "noise.png" in result.stdout.splitlines()[0]
 
 
+def test_what_is_coded_without_loss_is_told(codec: Codec) -> None:
+    """Its bits would tell of latents that are not there."""
+    photos = [codec.describe(scene(number), 98).record() for number in range(12)]
+    page = np.full((128, 192, 3), 255, np.uint8)
+    page[::3] = (0, 0, 160)
+    drawn = codec.describe(codec.compress(page, 98)).record()
+    assert not drawn["bits"].any()
+    reasons = outlying._reasons(np.concatenate([*photos, drawn]))
+    assert reasons[-1][:2] == ["drawn: coded without loss", "few colours, text-like"]
+    assert not any("drawn" in reason for own in reasons[:-1] for reason in own)
+
+
 def test_among_few_nothing_is_strange(made: Path) -> None:
     described = descriptions.load(archive.Archive(made))
     with pytest.raises(AecodecError, match="fewer than 10"):
@@ -99,9 +143,27 @@ def test_the_commands_delete_nothing_and_speak_json(made: Path) -> None:
     before = {path.name: path.read_bytes() for path in made.iterdir()}
     result = CliRunner().invoke(main, ["archive", "duplicates", str(made), "--json"])
     assert result.exit_code == 0
-    assert {"best", "others"} == set(json.loads(result.stdout)[0])
+    group = json.loads(result.stdout)[0]
+    assert {"best", "others"} == set(group)
+    assert group["best"]["width"] == 192
     assert "2 groups" in CliRunner().invoke(main, ["archive", "duplicates", str(made)]).stdout
     assert {path.name: path.read_bytes() for path in made.iterdir()} == before
+
+
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_names_are_the_same_in_every_locale(
+    tmp_path: Path, made: Path, small_weights: Path, locale: dict[str, str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    scene(1).save(tmp_path / "photos" / "Übersee 夏.png")
+    options: dict[str, Any] = {"model": small_weights, "device": "cpu", "min_psnr": None, "min_saving": 0.0}
+    archive.create(tmp_path / "photos", tmp_path / "arc", 60, **options)
+    for name in ("Übersee 夏.png", str(tmp_path / "photos" / "Übersee 夏.png")):
+        words = ["archive", "similar", str(tmp_path / "arc"), name, "--model", str(small_weights), "--device", "cpu"]
+        command = [sys.executable, "-m", "aecodec", *words, "--json"]
+        result = subprocess.run(command, capture_output=True, env={**os.environ, **locale}, timeout=120)
+        assert result.returncode == 0, result.stderr
+        assert b"bersee" in result.stdout
 
 
 def test_a_picture_that_is_nowhere_is_an_error(made: Path) -> None:

@@ -17,7 +17,6 @@ from PIL import Image, ImageOps
 from aecodec.archive import alike, descriptions, outlying
 from aecodec.archive.descriptions import Described, Rows
 from aecodec.archive.flow import PRESENT, Progress, Report, reason_of
-from aecodec.archive.manifest import JPEG, ORIGINAL, PICTURE
 from aecodec.archive.reader import Archive, Item
 from aecodec.description import SIDE
 from aecodec.errors import AecodecError
@@ -88,7 +87,7 @@ def browse(
 
 
 def _pictures(opened: Archive) -> list[Item]:
-    return [item for item in opened.values() if item.record.kind in (PICTURE, JPEG, ORIGINAL)]
+    return [item for item in opened.values() if item.record.kind in descriptions.PICTURES]
 
 
 def _write_pictures(item: Item, paths: dict[str, Path]) -> None:

@@ -12,15 +12,19 @@ import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from aecodec import models
 from aecodec.archive.flow import PRESENT, Progress, Report, reason_of
-from aecodec.archive.manifest import PICTURE, Record
+from aecodec.archive.jpegs import restore
+from aecodec.archive.manifest import JPEG, ORIGINAL, PICTURE, Record
 from aecodec.archive.reader import Archive, Item
+from aecodec.archive.settings import DEFAULT_QUALITY
 from aecodec.archive.shards import read_at
 from aecodec.archive.storage import Folder
 from aecodec.codec import Codec
@@ -30,6 +34,7 @@ from aecodec.errors import AecodecError, FormatError
 SUFFIX = ".descriptions.npz"
 MAX_BYTES = 2**27  # of one such file; a shard holds at most 10,000 files
 HASH_BYTES = 32
+PICTURES = (PICTURE, JPEG, ORIGINAL)  # kinds
 SEAL = b"sealed "  # begins the comment of the ZIP file, which ends with the SHA-256 of all before that
 
 Rows = npt.NDArray[np.void]  # of `RECORD`
@@ -38,7 +43,7 @@ Rows = npt.NDArray[np.void]  # of `RECORD`
 @dataclass(frozen=True)
 class Described:
     """Pictures of an archive that are described, each file once. items, and rows of `RECORD`, in the same order;
-    missing: names of compressed pictures that are not; damaged: what is wrong with which file of descriptions."""
+    missing: names of pictures that are not; damaged: what is wrong with which file of descriptions."""
 
     items: Sequence[Item]
     rows: Rows
@@ -140,8 +145,8 @@ def of_draft(codec: Codec, folder: Folder, shard: str, file: BinaryIO, records: 
 
 
 def pictures(opened: Archive) -> Iterator[Item]:
-    """The compressed pictures of an archive, each once."""
-    return (item for item in opened.values() if item.record.kind == PICTURE and not item.record.same_as)
+    """The pictures of an archive, compressed or kept as they were, each once."""
+    return (item for item in opened.values() if item.record.kind in PICTURES and not item.record.same_as)
 
 
 def load(opened: Archive) -> Described:
@@ -175,12 +180,13 @@ def describe(
     model: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Describes the compressed pictures of an archive that are not described yet, from their latents; goes on where an
-    earlier run has ended.
+    """Describes the pictures of an archive that are not described yet; goes on where an earlier run has ended.
 
-    Archives that were made by an older aecodec have no descriptions. Pictures that were kept as they were have no
-    latents, and get none. device, model: as of `Codec`, unless the archive is open already.
-    Counts "described" and "present" pictures; what cannot be described is a problem in the report.
+    Of compressed pictures only latents are read; archives that were made by an older aecodec have no descriptions of
+    them. Pictures that were kept as they were are compressed for it, as the archive's others are, and nothing else is
+    done with that. device, model: as of `Codec`, unless the archive is open already.
+    Counts "described" and "present" pictures; what cannot be described is a problem in the report, of kept pictures a
+    note.
     """
     started = time.monotonic()
     opened = archive if isinstance(archive, Archive) else Archive(archive, device, model)
@@ -188,6 +194,7 @@ def describe(
     items = list(pictures(opened))
     report.files_total = len(items)
     report.bytes_total = sum(item.record.stored for item in items)
+    coder = _Coder(opened, device, model)
     with opened.folder.lock(opened.single):
         for shard in opened.shards:
             own = [item for item in items if item.shard == shard]
@@ -200,7 +207,7 @@ def describe(
             for item in own:
                 row = known.get(key(item.record))
                 report.counts[PRESENT] += row is not None
-                row = _row(opened, item, report) if row is None else row
+                row = _row(opened, item, coder, report) if row is None else row
                 if row is not None:
                     described[key(item.record)] = row
                 report.bytes_in += item.record.stored
@@ -212,12 +219,34 @@ def describe(
     return report
 
 
-def _row(opened: Archive, item: Item, report: Report) -> Rows | None:
+class _Coder:
+    """What pictures that were kept are compressed by for their descriptions, loaded when there is one."""
+
+    def __init__(self, opened: Archive, device: str, model: str | Path | None):
+        told = opened.settings[0]
+        self.quality = told.get("quality") or DEFAULT_QUALITY
+        self._model_id, self._device, self._model = str(told.get("model")), device, model
+
+    @cached_property
+    def codec(self) -> Codec:
+        return Codec(self._device, self._model or models.released_name(bytes.fromhex(self._model_id)))
+
+    def describe(self, item: Item) -> Rows:
+        data = item.read()
+        data = restore(data) if item.record.kind == JPEG else data
+        return self.codec.describe(data, self.quality).record()
+
+
+def _row(opened: Archive, item: Item, coder: _Coder, report: Report) -> Rows | None:
     """The description of a picture that has none yet."""
+    compressed = item.record.kind == PICTURE
     try:
-        row = opened.codec.describe(item.read()).record()
-    except (AecodecError, OSError, MemoryError) as error:
-        report.problems.append((item.name, reason_of(error)))
+        row = opened.codec.describe(item.read()).record() if compressed else coder.describe(item)
+    except (AecodecError, OSError, MemoryError, ValueError) as error:
+        if compressed:
+            report.problems.append((item.name, reason_of(error)))
+        else:
+            report.notes.append(f"{item.name}: kept, and cannot be described ({reason_of(error)})")
         return None
     report.counts["described"] += 1
     report.pixels += item.record.width * item.record.height

@@ -16,6 +16,7 @@ from aecodec.errors import AecodecError
 LEAST = 10  # pictures without which nothing is usual
 TREES = 100
 TOLD = 2.5  # robust deviations from which a property is a reason
+ONE_COLOUR = 0.6  # share of the histogram's most frequent bin, from which on a picture may be of text
 WITHOUT = "needs scikit-learn: pip install 'aecodec[browse]'"
 
 Floats = npt.NDArray[np.float64]
@@ -78,7 +79,7 @@ def _reasons(rows: Rows) -> list[list[str]]:
     bits = expanded(rows["bits"])
     fine = np.log(bits[:, bits.shape[1] // 3 :].sum(1) + 1e-2)
     coarse = np.log(bits[:, : bits.shape[1] // 8].sum(1) + 1e-2)
-    flat = shares.max(1)
+    exact = bits.sum(1) == 0
     told = [  # property, words for more of it, for less
         (fine, "noisier or more detailed than the others", "smoother than the others"),
         (coarse, "stronger contrasts than the others", "hardly any contrast"),
@@ -92,15 +93,16 @@ def _reasons(rows: Rows) -> list[list[str]]:
     for values, more, less in told:
         middle = np.median(values)
         spread = 1.4826 * np.median(np.abs(values - middle)) + 0.02 * np.abs(values).max() + 1e-9
+        of_bits = values is fine or values is coarse or less.startswith("blurred")
         for k, deviation in enumerate((values - middle) / spread):
             words = more if deviation > 0 else less
-            if abs(deviation) > TOLD and words:
+            if words and not (of_bits and exact[k]):
                 found[k].append((abs(float(deviation)), words))
-    text = (flat > 0.6) & (coarse > np.median(coarse) - 1)
+    text = (shares.max(1) > ONE_COLOUR) & (exact | ((fine > np.median(fine) - 1) & (coarse > np.median(coarse) - 1)))
     result = []
     for k, own in enumerate(found):
-        told_of = [reason for _, reason in sorted(own, reverse=True)[:3]]
-        if text[k] and "few colours" in told_of:
-            told_of[told_of.index("few colours")] = "few colours, text-like"
-        result.append(told_of or ["an unusual mixture of textures"])
+        own.sort(reverse=True)
+        words = ["drawn: coded without loss"] * bool(exact[k]) + ["few colours, text-like"] * bool(text[k])
+        words += [reason for deviation, reason in own if deviation > TOLD and not (text[k] and reason == "few colours")]
+        result.append(words[:3] or [f"an unusual mixture of textures, most of all {own[0][1]}"])
     return result

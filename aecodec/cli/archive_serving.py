@@ -11,7 +11,7 @@ import click
 from aecodec.cli import output, process
 from aecodec.cli.archive_running import CODEC, CONTINUES, opened_archive, run
 from aecodec.cli.archive_text import kinds
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, Name
 from aecodec.cli.output import count, printable
 
 if TYPE_CHECKING:
@@ -30,9 +30,10 @@ def _described(report: Report) -> Iterable[str]:
 @click.argument("path", metavar="ARCHIVE")
 @CODEC
 def describe(path: str, **options: Any) -> None:
-    """Describe the pictures of an ARCHIVE that was made by an older aecodec, for the commands that search.
+    """Describe pictures of an ARCHIVE that are not yet, for the commands that search: those that were kept as they
+    were, and all of archives that were made by an older aecodec.
 
-    Only latents are read, no picture is decoded. The same command continues after an interruption.
+    Of compressed pictures only latents are read, none is decoded. The same command continues after an interruption.
     """
 
     def work(library: Any, progress: Any, more: dict[str, Any]) -> Report:
@@ -78,18 +79,23 @@ def duplicates(path: str, strict: bool, as_json: bool) -> None:
     for group in groups:
         click.echo(printable(f"{group.best.name}  {_size(group.best)}"))
         for copy in group.others:
-            click.echo(printable(f"    {copy.record.name}  {', '.join(copy.differs)}"))
+            click.echo(printable(f"    {copy.record.name}  {', '.join(copy.differs)}, {output.size(copy.record.bytes)}"))
     copies = sum(len(group.others) for group in groups)
     click.echo(f"{count(len(groups), 'group')} with {copies:,} beside the best")
 
 
 def _group_facts(group: Group) -> dict[str, Any]:
-    others = [{"name": c.record.name, "distance": c.distance, "differs": list(c.differs)} for c in group.others]
-    return {"best": group.best.name, "others": others}
+    others = [{**_facts(c.record), "distance": c.distance, "differs": list(c.differs)} for c in group.others]
+    return {"best": _facts(group.best), "others": others}
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    """Of a picture: bytes are those of the source, stored those in the archive."""
+    return {name: getattr(record, name) for name in ("name", "width", "height", "bytes", "stored", "taken")}
 
 
 def _size(record: Record) -> str:
-    return f"{record.width}x{record.height}, {output.size(record.stored)}"
+    return f"{record.width}x{record.height}, {output.size(record.bytes)}"
 
 
 @click.command()
@@ -111,7 +117,7 @@ def outliers(path: str, number: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("path", metavar="ARCHIVE")
-@click.argument("picture", metavar="PICTURE")
+@click.argument("picture", type=Name(), metavar="PICTURE")
 @click.option("-n", "number", default=10, type=click.IntRange(1), metavar="N", show_default=True, help="How many.")
 @DEVICE
 @MODEL
@@ -123,12 +129,10 @@ def similar(path: str, picture: str, number: int, device: str, model: str | None
     """
     from aecodec.archive import alike
 
-    def work() -> list[alike.Match]:
-        _, described = _loaded(path)
-        return alike.similar(described, alike.described_as(described, picture, device, model), number)
-
     process.prepare_pillow()
-    found = output.or_fail(work, CONTINUES, Path(picture))
+    described = output.or_fail(lambda: _loaded(path)[1], CONTINUES)
+    like = output.or_fail(lambda: alike.described_as(described, picture, device, model), CONTINUES, Path(picture))
+    found = alike.similar(described, like, number)
     if as_json:
         click.echo(output.as_json([{"name": one.record.name, "distance": one.distance} for one in found]))
         return
