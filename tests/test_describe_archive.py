@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 import strange_pictures
+from click.testing import CliRunner
 from PIL import Image
 
 from aecodec import archive

@@ -33,8 +33,8 @@ BRIGHTNESS = 0.2  # of the mean, against a deviation from it
 TEXTURE = 0.5  # of a deviation of the features, against the distance of histograms
 FINE = BITS // 3  # groups of channels from which on they are of fine detail
 BLOCK = 1000  # pictures that are compared with all at a time
-# A copy of another size is cropped if one of these windows (part of each side, place) is nearer by this factor. Crops of
-# 5 to 10 % are told by it in seven to ten of ten, copies that are not cropped in none of 60, turned ones in half.
+# A copy of another size is cropped if one of these windows (part of each side, place) is nearer by this factor. It
+# tells seven to ten of ten crops by 10 %, half of what was turned by two degrees, and none of 60 copies that are whole.
 WINDOWS = [(part, x, y) for part in (0.95, 0.9, 0.8) for x in (0, 0.5, 1) for y in (0, 0.5, 1)]
 WINDOW = 0.85
 APART = 0.25  # distance up to which nothing is to be explained

@@ -102,7 +102,7 @@ def _reasons(rows: Rows) -> list[list[str]]:
     result = []
     for k, own in enumerate(found):
         own.sort(reverse=True)
-        words = ["drawn: coded without loss"] * bool(exact[k]) + ["few colours, text-like"] * bool(text[k])
-        words += [reason for deviation, reason in own if deviation > TOLD and not (text[k] and reason == "few colours")]
-        result.append(words[:3] or [f"an unusual mixture of textures, most of all {own[0][1]}"])
+        reasons = ["drawn: coded without loss"] * bool(exact[k]) + ["few colours, text-like"] * bool(text[k])
+        reasons += [reason for far, reason in own if far > TOLD and not (text[k] and reason == "few colours")]
+        result.append(reasons[:3] or [f"an unusual mixture of textures, most of all {own[0][1]}"])
     return result

@@ -79,7 +79,9 @@ def duplicates(path: str, strict: bool, as_json: bool) -> None:
     for group in groups:
         click.echo(printable(f"{group.best.name}  {_size(group.best)}"))
         for copy in group.others:
-            click.echo(printable(f"    {copy.record.name}  {', '.join(copy.differs)}, {output.size(copy.record.bytes)}"))
+            click.echo(
+                printable(f"    {copy.record.name}  {', '.join(copy.differs)}, {output.size(copy.record.bytes)}")
+            )
     copies = sum(len(group.others) for group in groups)
     click.echo(f"{count(len(groups), 'group')} with {copies:,} beside the best")
 
