@@ -31,7 +31,7 @@ def appearance(pixels: Tensor, target: Tensor, lambdas: Tensor, mixture: Mixture
         return torch.zeros_like(pixels)
     pixels = pixels.detach().requires_grad_(True)
     with torch.enable_grad():
-        lost = distortion(mixture.quick(), pixels_of_squares(target) + 0.5, pixels_of_squares(pixels) + 0.5, lambdas)
+        lost = distortion(mixture, pixels_of_squares(target) + 0.5, pixels_of_squares(pixels) + 0.5, lambdas)
         (gradient,) = torch.autograd.grad(4 * pixels.shape[2] * pixels.shape[3] * lost.sum(), pixels)
     return gradient
 
@@ -69,6 +69,7 @@ def search(
     y = y.clone()  # the steps change it
     synthesis, objective = network.synthesis, OBJECTIVES[encoder.objective]
     lambdas = encoder.lambdas(network.config, position)
+    mixture = encoder.mixture if steps > 1 else encoder.mixture.quick()
     curvature = encoder.curvature * (masks(target, encoder.masking) if encoder.masking else 1)
     limit = math.inf if encoder.limit is None else encoder.limit
     gain = network.decoder_gain(position)
@@ -79,7 +80,7 @@ def search(
         y_hat.requires_grad_(not linear)
         with torch.set_grad_enabled(not linear):
             pixels = synthesis(y_hat, y_hat * gain, features, position)
-        error = objective(pixels, target, lambdas, encoder.mixture)
+        error = objective(pixels, target, lambdas, mixture)
         if linear:
             slope = gain * latents_of_pixels(synthesis.linear, error)
         else:
