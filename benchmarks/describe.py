@@ -26,7 +26,7 @@ from aecodec.archive import alike, outlying
 from aecodec.description import RECORD
 
 SIDE = 512
-QUALITY = 50
+QUALITY = 98  # of archives
 # Originals of edits, usual pictures, foreign items of a kind, pictures that are halved.
 EDITED, USUAL, EACH_KIND, HALVED = 15, 80, 2, 40
 WORDS = [
@@ -184,8 +184,10 @@ def squares(kodak: Path) -> Iterator[Image.Image]:
         yield image.crop((left, top, left + SIDE, top + SIDE))
 
 
-def items(tars: list[Path], kodak: Path) -> Iterator[tuple[tuple[str, ...], Callable[[], Image.Image], int]]:
-    """(what it is, the picture, the quality) of all that is described."""
+def items(
+    tars: list[Path], kodak: Path, usual: int
+) -> Iterator[tuple[tuple[str, ...], Callable[[], Image.Image], int]]:
+    """(what it is, the picture, the quality) of all that is described; usual: the quality of all but one edit."""
     own = list(squares(kodak))
     found = []
     for image in photos(tars):
@@ -193,30 +195,30 @@ def items(tars: list[Path], kodak: Path) -> Iterator[tuple[tuple[str, ...], Call
         if len(found) == max(USUAL, HALVED, EDITED):
             break
     for number, image in enumerate([*own, *found][:EDITED]):
-        yield ("edit", str(number), "original"), lambda image=image: image, QUALITY
+        yield ("edit", str(number), "original"), lambda image=image: image, usual
         for name, edit in EDITS.items():
             yield (
                 ("edit", str(number), name),
                 lambda image=image, edit=edit: edit(image),
-                (20 if name == "quality 20" else QUALITY),
+                (20 if name == "quality 20" else usual),
             )
     for number, image in enumerate(found[:USUAL]):
-        yield ("usual", str(number), "photo"), lambda image=image: image, QUALITY
+        yield ("usual", str(number), "photo"), lambda image=image: image, usual
     for k, (name, make) in enumerate(FOREIGN.items()):
         for n in range(EACH_KIND):
             image = found[(7 * k + n) % len(found)]
             yield (
                 ("foreign", str(n), name),
                 lambda image=image, make=make, k=k, n=n: make(np.random.default_rng([k, n]), image),
-                QUALITY,
+                usual,
             )
     for number, image in enumerate(found[:HALVED]):
         for side, left in (("left", 0), ("right", SIDE // 2)):
             half = (left, 0, left + SIDE // 2, SIDE)
-            yield ("half", str(number), side), lambda image=image, half=half: image.crop(half), QUALITY
+            yield ("half", str(number), side), lambda image=image, half=half: image.crop(half), usual
 
 
-def make(cache: Path, tars: list[Path], kodak: Path, seconds: float) -> None:
+def make(cache: Path, tars: list[Path], kodak: Path, usual: int, seconds: float) -> None:
     from aecodec.codec import Codec
 
     codec = Codec("cpu", threads=1)
@@ -226,7 +228,7 @@ def make(cache: Path, tars: list[Path], kodak: Path, seconds: float) -> None:
     rows = list(np.load(kept)) if kept.exists() else []
     known = {tuple(key) for key in keys}
     started, done = time.monotonic(), True
-    for key, picture, quality in items(tars, kodak):
+    for key, picture, quality in items(tars, kodak, usual):
         if key in known:
             continue
         if time.monotonic() - started > seconds:
@@ -247,9 +249,10 @@ def measure(cache: Path, tars: list[Path], kodak: Path) -> dict[str, Any]:
     numbers, kinds = np.array([int(key[1]) for key in keys]), np.array([key[2] for key in keys])
     edits = parts["edit"] & (numbers < EDITED)
     found = {
-        "quality": QUALITY,
+        "model": bytes(rows["model"][0]).hex(),
+        "quality": int(rows["quality"][0]) // 100,
         "record_bytes": RECORD.itemsize + 1,
-        "seconds_per_megapixel": of_speed(kodak),
+        "seconds_per_megapixel": of_speed(kodak, int(rows["quality"][0]) // 100),
         "duplicates": of_duplicates(*(values[edits] for values in (rows, numbers, kinds)), of_pixels(tars)),
         "outliers": of_outliers(rows[parts["usual"]], rows[parts["foreign"]], kinds[parts["foreign"]]),
     }
@@ -258,7 +261,7 @@ def measure(cache: Path, tars: list[Path], kodak: Path) -> dict[str, Any]:
     return found
 
 
-def of_speed(kodak: Path) -> dict[str, float]:
+def of_speed(kodak: Path, quality: int) -> dict[str, float]:
     """Seconds of processor time, one thread, for a megapixel; the least of three pictures."""
     from aecodec.codec import Codec
 
@@ -273,7 +276,8 @@ def of_speed(kodak: Path) -> dict[str, float]:
             found.setdefault(name, []).append((time.process_time() - started) / pixels)
             return result
 
-        data = timed("compress, effort 0", lambda image=image: codec.compress(image, QUALITY, effort=0))
+        timed("compress, effort 0", lambda image=image: codec.compress(image, quality, effort=0))
+        data = timed("compress", lambda image=image: codec.compress(image, quality))
         timed("decompress", lambda data=data: codec.decompress(data))
         timed("describe the file", lambda data=data: codec.describe(data))
     return {name: round(min(values[1:]), 3) for name, values in found.items()}  # the first one warms up
@@ -414,6 +418,7 @@ def main() -> None:
     making.add_argument("cache", type=Path)
     making.add_argument("--photos", type=Path, nargs="+", required=True)
     making.add_argument("--kodak", type=Path, required=True)
+    making.add_argument("--quality", type=int, default=QUALITY)
     making.add_argument("--seconds", type=float, default=100)
     measuring = commands.add_parser("measure")
     measuring.add_argument("cache", type=Path)
@@ -424,7 +429,7 @@ def main() -> None:
     showing.add_argument("results", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "make":
-        make(arguments.cache, arguments.photos, arguments.kodak, arguments.seconds)
+        make(arguments.cache, arguments.photos, arguments.kodak, arguments.quality, arguments.seconds)
     elif arguments.command == "measure":
         arguments.output.write_text(
             json.dumps(measure(arguments.cache, arguments.photos, arguments.kodak), indent=1) + "\n"

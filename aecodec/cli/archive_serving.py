@@ -11,7 +11,7 @@ import click
 from aecodec.cli import output, process
 from aecodec.cli.archive_running import CODEC, CONTINUES, opened_archive, run
 from aecodec.cli.archive_text import kinds
-from aecodec.cli.options import AS_JSON, DEVICE, MODEL, Name
+from aecodec.cli.options import AS_JSON, DEVICE, MODEL, PATH, Name
 from aecodec.cli.output import count, printable
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def _described(report: Report) -> Iterable[str]:
 
 @click.command()
 @click.argument("path", metavar="ARCHIVE")
+@click.option("--export", type=PATH, metavar="FILE", help="Write all descriptions to a Parquet file, too.")
 @CODEC
-def describe(path: str, **options: Any) -> None:
+def describe(path: str, export: Path | None, **options: Any) -> None:
     """Describe pictures of an ARCHIVE that are not yet, for the commands that search: those that were kept as they
     were, and all of archives that were made by an older aecodec.
 
@@ -38,7 +39,14 @@ def describe(path: str, **options: Any) -> None:
 
     def work(library: Any, progress: Any, more: dict[str, Any]) -> Report:
         more.pop("workers")
+        from aecodec.archive import descriptions, exporting
+
+        if export is not None:
+            exporting.library()  # before any work
         report: Report = library.describe(path, progress=progress, **more)
+        if export is not None:
+            number = exporting.export(descriptions.load(library.Archive(path)), export)
+            report.notes.append(f"{count(number, 'description')} written to {export}")
         return report
 
     run(work, _described, **options)
