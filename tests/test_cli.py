@@ -21,7 +21,6 @@ from PIL import Image
 from screen import Screen
 
 from aecodec import metrics
-from aecodec.benchmark import metrics as benchmark_metrics
 from aecodec.cli import COMMANDS, main, output
 from aecodec.cli.options import example_rows
 from aecodec.models import DEFAULT, RELEASED
@@ -232,16 +231,32 @@ def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray
         assert complaint in result.stderr
 
 
-def test_a_metric_whose_package_does_not_work_is_told(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> float:
-        raise RuntimeError("operator torchvision::nms does not exist")
-
-    monkeypatch.setattr(benchmark_metrics, "METRICS", {**benchmark_metrics.METRICS, "cvvdp": broken})
-    monkeypatch.setattr(benchmark_metrics, "missing", dict)
-    monkeypatch.setitem(benchmark_metrics.METRICS, "butteraugli", lambda *_: None)
+def test_a_metric_whose_package_does_not_work_is_told(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pycvvdp.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pycvvdp", raising=False)
     result = run("compare", folder / "a.png", folder / "a.png")
     assert result.exit_code == 0
-    assert "cvvdp does not work here (operator torchvision::nms does not exist)" in result.stdout
+    reason = "cvvdp does not work here: operator torchvision::nms does not exist"
+    assert reason in result.stdout
+    facts = json.loads(run("compare", "--json", folder / "a.png", folder / "a.png").stdout)
+    assert facts["cvvdp"] is None
+    assert facts["not_measured"]["cvvdp"] == reason
+    assert facts["not_measured"]["ssimulacra2"] == "the picture is too small for it"
+    assert facts["psnr_rgb"] is None
+    assert "psnr_rgb" not in facts["not_measured"]  # nothing differs
+
+
+def test_compare_tells_what_it_does_not_compare(run: Run, folder: Path, photo: np.ndarray) -> None:
+    Image.fromarray(np.dstack([photo, photo[..., 0]])).save(folder / "alpha.png")
+    deep = photo[..., 0].astype(np.uint16) << 8
+    Image.fromarray(deep).save(folder / "deep.png")
+    facts = json.loads(run("compare", "--json", folder / "a.png", folder / "alpha.png").stdout)
+    assert (facts["psnr_rgb"], facts["notes"]) == (None, ["alpha is left out"])
+    assert "note        compared at 8 bits a sample" in run("compare", folder / "a.png", folder / "deep.png").stdout
+    assert "note" not in run("compare", folder / "a.png", folder / "a.png").stdout
 
 
 def test_compare_draws_where_two_pictures_differ(run: Run, folder: Path, photo: np.ndarray) -> None:

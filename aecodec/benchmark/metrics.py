@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import logging
 import math
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,13 +90,26 @@ def cvvdp(original: Pixels, decoded: Pixels) -> float | None:
 
 @lru_cache
 def _cvvdp() -> Any:
-    import logging
+    with _without_news_of_cuda():
+        import pycvvdp
+        import torch
 
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no CUDA is no news
-    import pycvvdp
-    import torch
+        return pycvvdp.cvvdp(display_name=DISPLAY, device=torch.device("cpu"))
 
-    return pycvvdp.cvvdp(display_name=DISPLAY, device=torch.device("cpu"))
+
+@contextmanager
+def _without_news_of_cuda() -> Iterator[None]:
+    """Drops torch's warning that a machine has no CUDA, which importing CVVDP brings up, and nothing else."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+
+    def others(record: logging.LogRecord) -> bool:
+        return "CUDA" not in record.getMessage()
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)
 
 
 # None where a metric says nothing of a picture: it is too small, or came back unchanged.
@@ -118,20 +133,25 @@ def choose(names: str | None) -> tuple[list[str], dict[str, str]]:
     AecodecError if there is no metric of a name.
     """
     wanted = [_known(name.strip()) for name in names.split(",")] if names else list(DEFAULT)
-    absent = {name: reason for name, reason in missing().items() if name in wanted}
+    absent = {name: reason for name in dict.fromkeys(wanted) if (reason := why_not(name))}
     return [name for name in dict.fromkeys(wanted) if name not in absent], absent
 
 
-def missing() -> dict[str, str]:
-    """The metrics that cannot be measured here, and why."""
-    found = {
-        name: f"{package} is not installed; pip install 'aecodec[{EXTRAS[name]}]'"
-        for name, package in PACKAGES.items()
-        if not importlib.util.find_spec(MODULES[name])
-    }
-    if not shutil.which(BUTTERAUGLI):
-        found["butteraugli"] = f"{BUTTERAUGLI} is not installed; it is in Debian's libjxl-devtools"
-    return found
+def why_not(name: str) -> str | None:
+    """Why a metric of `METRICS` cannot be measured here; None where it can."""
+    if name == "butteraugli" and not shutil.which(BUTTERAUGLI):
+        return f"{BUTTERAUGLI} is not installed; it is in Debian's libjxl-devtools"
+    if name in MODULES:
+        try:
+            with _without_news_of_cuda():
+                importlib.import_module(MODULES[name])
+        except ImportError as error:
+            if error.name == MODULES[name]:
+                return f"{PACKAGES[name]} is not installed; pip install 'aecodec[{EXTRAS[name]}]'"
+            return f"{PACKAGES[name]} does not work here: {error}"
+        except Exception as error:  # such as a torchvision that is not of this torch
+            return f"{PACKAGES[name]} does not work here: {error}"
+    return None
 
 
 def _known(name: str) -> str:

@@ -65,15 +65,15 @@ def info(file: Path, as_json: bool) -> None:
 @DEVICE
 @MODEL
 def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, model: str | None) -> None:
-    """Show how far picture B is from picture A: PSNR, MS-SSIM, SSIMULACRA2, Butteraugli, and bits per pixel.
+    """Show how far picture B is from picture A: PSNR, MS-SSIM, SSIMULACRA2, Butteraugli, CVVDP, and bits per pixel.
 
-    Any two files that Pillow reads. Alpha is left out.
+    Any two files that Pillow reads. They are compared at 8 bits a sample; alpha is left out.
     """
     import numpy as np
 
     from aecodec import picture
     from aecodec.benchmark.heatmap import heatmap
-    from aecodec.benchmark.metrics import METRICS, PACKAGES, missing
+    from aecodec.benchmark.metrics import METRICS, why_not
     from aecodec.native import decoder
 
     process.prepare_pillow()
@@ -89,20 +89,19 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
             raise AecodecError(f"{other.shape[1]}x{other.shape[0]} pixels; {a} has {one.shape[1]}x{one.shape[0]}")
     except (AecodecError, OSError) as error:
         raise output.Failed(error, path) from error
+    notes = ["alpha is left out"] if any(each.alpha is not None for each in pictures) else []
+    notes += ["compared at 8 bits a sample"] if any(each.depth > 8 for each in pictures) else []
     height, width = one.shape[:2]
     sizes = [path.stat().st_size for path in (a, b)]
     bits = [round(8 * size / (width * height), 4) for size in sizes]
     measured = {"a": str(a), "b": str(b), "width": width, "height": height, "bpp_a": bits[0], "bpp_b": bits[1]}
-    unmeasured = missing()
-    scores: dict[str, float | None] = dict.fromkeys(METRICS)
-    for name in METRICS.keys() - unmeasured.keys():
-        try:
-            scores[name] = METRICS[name](one, other)
-        except (ImportError, RuntimeError) as error:  # a package that does not fit the others
-            if name not in PACKAGES:
-                raise
-            unmeasured[name] = f"{PACKAGES[name]} does not work here ({error})"
+    unmeasured = {name: reason for name in METRICS if (reason := why_not(name))}
+    scores = {name: None if name in unmeasured else METRICS[name](one, other) for name in METRICS}
+    for name, value in scores.items():
+        if value is None and not name.startswith("psnr"):
+            unmeasured.setdefault(name, "the picture is too small for it")
     measured |= {name: None if value is None else round(value, 4) for name, value in scores.items()}
+    measured |= {"not_measured": unmeasured, "notes": notes}
     if heat:
         try:
             if heat.exists():
@@ -128,16 +127,17 @@ def compare(a: Path, b: Path, as_json: bool, heat: Path | None, device: str, mod
             "Butteraugli": told["butteraugli"],
             "CVVDP": told["cvvdp"],
             "heatmap": heat,
+            "note": "; ".join(notes) or None,
         },
         column=11,
     )
 
 
 def _score(name: str, value: float | None) -> str:
-    """A score for people. None is what metrics give where nothing differs, or for pictures that are too small."""
-    if name.startswith("psnr"):
-        return "nothing differs" if value is None else f"{value:.2f} dB"
-    return "the picture is too small for it" if value is None else f"{value:.{DECIMALS.get(name, 2)}f}"
+    """A score for people. None is what PSNR gives where nothing differs."""
+    if value is None:
+        return "nothing differs"
+    return f"{value:.{DECIMALS.get(name, 2)}f}" + (" dB" if name.startswith("psnr") else "")
 
 
 @click.command()
