@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
+import logging
 import mmap
 import re
 import shutil
@@ -268,10 +268,13 @@ def test_a_missing_codec_is_listed_and_no_failure(
         raise codecs.MissingCodec("not installed")
 
     monkeypatch.setitem(codecs.MAKERS, "jxl", missing)
+    monkeypatch.setattr(metrics, "BUTTERAUGLI", "no such program")
     result = run(album / "colour.png", "-o", tmp_path, "--codecs", "jxl,jpeg,webp", "--qualities", "4")
     assert result.exit_code == 0, result.output
+    assert "not available: jxl: not installed" in result.output
+    assert "not available: butteraugli: no such program is not installed" in result.output
     found = json.loads((tmp_path / "results.json").read_text())
-    assert found["missing"]["jxl"] == "not installed"  # where there is no butteraugli_main, that is another one
+    assert set(found["missing"]) == {"jxl", "butteraugli"}
     assert [codec["name"] for codec in found["codecs"]] == ["jpeg", "webp"]
 
 
@@ -360,7 +363,7 @@ def test_perceptual_metrics_order_pictures_and_refuse_those_too_small(album: Pat
 
 
 def test_a_metric_without_its_package_is_listed_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytorch_msssim" else name)
+    monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
     names, missing = metrics.choose("psnr,ms-ssim,ssimulacra2")
     assert names == ["psnr_rgb", "ssimulacra2"]
     assert missing == {"ms_ssim": "pytorch-msssim is not installed; pip install 'aecodec[bench]'"}
@@ -497,13 +500,31 @@ def test_butteraugli_is_a_distance_that_grows_with_the_error(album: Path) -> Non
 
 
 def test_cvvdp_is_10_where_nothing_differs_and_falls_with_the_error(album: Path) -> None:
-    pytest.importorskip("pycvvdp")
+    if reason := metrics.why_not("cvvdp"):
+        pytest.skip(reason)
     with Image.open(album / "colour.png") as picture:
         original = np.asarray(picture)
         jpegs = [np.asarray(Image.open(io.BytesIO(codecs._saved(picture, "JPEG", q)))) for q in (80, 40, 10)]
     scores = [metrics.cvvdp(original, pixels) for pixels in (original, *jpegs)]
     assert scores[0] == 10
     assert scores == sorted(scores, reverse=True)
+
+
+def test_cvvdp_leaves_the_loggers_of_its_host_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "pycvvdp.py").write_text(
+        "import logging\n"
+        "logging.getLogger('torch.utils.cpp_extension').warning('No CUDA runtime is found')\n"
+        "logging.getLogger('torch.utils.cpp_extension').warning('something else')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pycvvdp", raising=False)
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before = logger.level, logger.disabled, list(logger.filters)
+    assert metrics.why_not("cvvdp") is None
+    assert caplog.messages == ["something else"]
+    assert (logger.level, logger.disabled, logger.filters) == before
 
 
 def test_every_kind_of_avif_is_another_file() -> None:

@@ -7,9 +7,10 @@ const axes = { psnr_rgb: "PSNR of RGB, dB", psnr_y: "PSNR of luma, dB", ms_ssim:
   butteraugli: "Butteraugli distance, 3-norm (smaller is better)", cvvdp: "CVVDP, JOD" };
 const ours = name => name.startsWith("aecodec");
 const first = results.codecs.map(c => c.name).find(ours);  // the one that the page speaks of first
-const palette = ["#0072b2", "#009e73", "#cc79a7", "#8c6bd6", "#a6761d", "#56b4e9", "#b8a000", "#7f8c8d", "#e7298a", "#4d9221", "#6a51a3"];
+const palette = ["#0072b2", "#009e73", "#cc79a7", "#8c6bd6", "#a6761d", "#56b4e9", "#b8a000", "#7f8c8d", "#e7298a", "#4d9221", "#6a51a3", "#1b9e9e", "#8c510a"];
 const colours = {};
-for (const c of results.codecs) colours[c.name] = ours(c.name) ? "#e06100" : palette[Object.keys(colours).length % palette.length];
+results.codecs.filter(c => !ours(c.name)).forEach((c, i) => { colours[c.name] = palette[i % palette.length]; });
+for (const c of results.codecs.filter(c => ours(c.name))) colours[c.name] = "#e06100";
 const percent = (v, digits = 1) => {
   const shown = Math.abs(v).toFixed(digits);
   return (+shown === 0 ? "" : v > 0 ? "+" : "\u2212") + shown;
@@ -33,11 +34,17 @@ const judged = (v, error) => v == null ? cell("\u2013")
 const others = () => results.codecs.map(c => c.name).filter(name => name !== anchor);
 const bd = (name, of = metric) => found.bd_rates[anchor][of][name];
 
-function bdTable() {
-  const mean = (name, of) => bd(name, of).summary?.mean ?? 1e9;
+const seconds = v => cell(v ? (1 / v).toPrecision(2) : "\u2013");
+const inOrder = () => {  // by the measure that is chosen
+  const mean = (name, of) => name === anchor ? 0 : bd(name, of).summary?.mean ?? 1e9;
   const last = results.metrics[results.metrics.length - 1];
-  const order = others().sort((a, b) => mean(a, metric) - mean(b, metric) || mean(a, last) - mean(b, last));
-  table($("bd"), ["codec", ...results.metrics.map(m => labels[m] || m)], order.map(name => row(name, ...results.metrics.map(m => {
+  return results.codecs.map(c => c.name).sort((a, b) => mean(a, metric) - mean(b, metric) || mean(a, last) - mean(b, last));
+};
+
+function bdTable() {
+  const shown = [metric, ...results.metrics.filter(m => m !== metric)];
+  table($("bd"), ["codec", ...shown.map(m => labels[m] || m), "encode, s/MP", "decode, s/MP"], inOrder().map(name => row(name, ...shown.map(m => {
+    if (name === anchor) return cell("0");
     const { summary, mean_curves, trouble } = bd(name, m);
     if (!summary) return cell("\u2013");
     const made = judged(summary.mean, summary.error);
@@ -46,14 +53,14 @@ function bdTable() {
     made.title = `median ${percent(summary.median)} %, mean curves ${curves}, worst ${summary.worst[0]} ${percent(summary.worst[1])} %, ` +
       `${summary.pictures} of ${summary.total} pictures`;
     return made;
-  }))));
+  }), seconds(found.speed[name]?.encode), seconds(found.speed[name]?.decode))));
 }
 
 function reachTable() {
   const targets = found.reach[anchor] || {};
   const any = Object.values(targets).some(of => Object.values(of).some(r => r.pictures));
   $("reachsection").hidden = !any;
-  table($("reach"), ["codec", ...Object.keys(targets).map(t => `SSIMULACRA2 ${t}`)], others().map(name => row(name, ...Object.values(targets).map(of => {
+  table($("reach"), ["codec", ...Object.keys(targets).map(t => `SSIMULACRA2 ${t}`)], inOrder().filter(name => name !== anchor).map(name => row(name, ...Object.values(targets).map(of => {
     const { mean, error, pictures, reached, lossless, total } = of[name];
     const made = mean == null ? cell("\u2013") : judged(mean, error);
     if (error != null) made.append(node("small", {}, ` \u00b1${error.toFixed(1)}`));
@@ -93,15 +100,40 @@ function curvesPlot() {
   $("curvesnote").textContent = "Means over pictures, so those that cost most weigh most. " + (published.length ? "Dashed grey curves (off; touch their names) are published figures for the same pictures, not measured here. " : "") +
     "Touch a name to hide a curve, twice to see it alone.";
 }
+const sides = { "top center": [0, -1], "bottom center": [0, 1], "middle right": [1, 0], "middle left": [-1, 0] };
+function placed(points, texts, width, height) {  // for each text the first side of its point where it covers no other
+  const boxes = points.map(([x, y]) => [x - 7, y - 7, x + 7, y + 7]);
+  const covers = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+  return points.map(([x, y], i) => {
+    const half = 3.3 * texts[i].length, at = {};
+    for (const [side, [across, down]] of Object.entries(sides)) {
+      const [cx, cy] = [x + across * (half + 10), y + down * 16];
+      at[side] = [cx - half, cy - 7, cx + half, cy + 7];
+    }
+    const free = Object.keys(at).find(side => at[side][0] > 0 && at[side][2] < width && at[side][1] > 0 && at[side][3] < height && !boxes.some(box => covers(box, at[side])));
+    boxes.push(at[free || "top center"]);
+    return free || "top center";
+  });
+}
 function scatterPlot() {
   const rate = name => name === anchor ? 0 : bd(name).summary?.mean;
   const shown = results.codecs.map(c => c.name).filter(name => rate(name) != null && found.speed[name]?.encode);
-  const traces = ["encode", "decode"].map(way => ({ name: way, mode: "markers+text", x: shown.map(rate), y: shown.map(name => found.speed[name][way]),
-    text: shown.map(name => way === "encode" ? name.replace(/^aecodec:/, "") : ""), textposition: "top center", textfont: { size: 11 }, cliponaxis: false,
+  const speeds = shown.flatMap(name => Object.values(found.speed[name])).map(Math.log10), rates = shown.map(rate);
+  const span = (values, share, least) => {
+    const [low, high] = [Math.min(...values), Math.max(...values)], room = Math.max((high - low) * share, least);
+    return [low - room, high + room];
+  };
+  const x = span(rates, 0.1, 5), y = span(speeds, 0.08, 0.3);
+  const [width, height] = [$("scatter").clientWidth - 80, $("scatter").clientHeight - 130];  // of what the axes enclose, roughly
+  const at = (name, way) => [(rate(name) - x[0]) / (x[1] - x[0]) * width, (y[1] - Math.log10(found.speed[name][way])) / (y[1] - y[0]) * height];
+  const texts = shown.map(name => name.replace(/^aecodec:/, ""));
+  const positions = placed(shown.map(name => at(name, "encode")), texts, width, height);
+  const traces = ["encode", "decode"].map(way => ({ name: way, mode: way === "encode" ? "markers+text" : "markers", x: rates, y: shown.map(name => found.speed[name][way]),
+    text: texts, textposition: positions, textfont: { size: 11 }, cliponaxis: false,
     marker: { size: 11, color: shown.map(name => colours[name]), symbol: way === "encode" ? "circle" : "diamond-open", line: { width: 2 } },
     customdata: shown.map(name => titles[name]), hovertemplate: `%{customdata}<br>${way}: %{y:.3g} MP/s, %{x:.1f} % bytes<extra></extra>` }));
-  Plotly.react("scatter", traces, layout({ xaxis: { title: { text: `bytes at equal ${labels[metric] || metric}, % against ${anchor}` } },
-    yaxis: { title: { text: "megapixels per second, one thread" }, type: "log", dtick: 1 } }), options);
+  Plotly.react("scatter", traces, layout({ xaxis: { title: { text: `bytes at equal ${labels[metric] || metric}, %` }, range: x },
+    yaxis: { title: { text: "megapixels per second, one thread" }, type: "log", dtick: 1, range: y } }), options);
 }
 
 let comparison;
@@ -219,8 +251,8 @@ function headline() {
 function refresh() {
   found = results.kinds[kind];
   document.querySelectorAll(".anchor").forEach(e => e.textContent = titles[results.anchors[0]]);
-  $("bdnote").textContent = `BD-rate against ${titles[anchor]} in percent, mean over pictures \u00b1 standard error: fewer bytes are negative and green. ` +
-    `Median, mean curves and worst picture of a cell: point at it, or see below.`;
+  $("bdnote").textContent = `How many percent more bytes than ${titles[anchor]} (BD-rate), mean over pictures \u00b1 standard error: fewer are negative and green. ` +
+    `PSNR counts squared errors; the other measures estimate what people see. Seconds are those of one thread. Median, mean curves and worst picture of a cell: point at it, or see below.`;
   const chosen = $("codec").value;
   $("codec").replaceChildren(...others().map(name => node("option", { value: name }, titles[name])));
   $("codec").value = others().includes(chosen) ? chosen : others().find(ours) || others()[0];
@@ -231,18 +263,22 @@ for (const [id, values, name] of [["kind", Object.keys(results.kinds), k => resu
   ["anchor", results.anchors, a => titles[a]], ["metric", results.metrics, m => labels[m] || m]]) {
   $(id).replaceChildren(...values.map(v => node("option", { value: v }, name(v))));
 }
+if (results.metrics.includes("ssimulacra2")) $("metric").value = "ssimulacra2";
+$("scale").value = document.documentElement.clientWidth < 800 ? 1 : 3;
 [kind, anchor, metric] = [$("kind").value, $("anchor").value, $("metric").value];
 $("kind").onchange = () => { kind = $("kind").value; refresh(); look(); };
 $("anchor").onchange = () => { anchor = $("anchor").value; refresh(); };
 $("metric").onchange = () => { metric = $("metric").value; refresh(); };
 $("codec").onchange = pictureTable;
 matchMedia("(prefers-color-scheme: dark)").onchange = () => { curvesPlot(); scatterPlot(); };
+const machines = [...new Set(results.codecs.map(c => c.machine))];
 $("speednote").textContent = "Filled: encoding, hollow: decoding; to the upper left is better. Time of the processor for one call on one thread, after one to warm up" +
-  (results.jobs > 1 ? `; ${results.jobs} processes ran side by side and disturbed each other` : "") + ".";
+  (results.jobs > 1 ? `; ${results.jobs} processes ran side by side and disturbed each other` : "") +
+  (machines.length > 1 ? `; not all on the same processor (${machines.join("; ")})` : "") + ".";
 if (results.memory.photo) $("memorynote").textContent = `Peak memory: by how much a fresh process grows in one call for ${results.memory.photo} (${results.memory.width}\u00d7${results.memory.height}), ` +
   "beyond the codec set up and the picture or file that it is given; a few megabytes may go unseen. Only Linux tells it. Machine: " + results.machine + ".";
-table($("codecs"), ["codec", ["version", "text"], ["settings", "text"], ["why", "text"]], results.codecs.map(c =>
-  row(c.name, cell(c.version, "text"), cell(c.settings, "text"), cell(c.reason, "text"))));
+table($("codecs"), ["codec", ["version", "text"], ["settings", "text"], ["why", "text"], ["processor", "text"]], results.codecs.map(c =>
+  row(c.name, cell(c.version, "text"), cell(c.settings, "text"), cell(c.reason, "text"), cell(c.machine, "text"))));
 const list = (title, items) => { if (items.length) $("notes").append(node("details", {}, node("summary", {}, title), node("ul", {}, ...items.map(i => node("li", {}, i))))); };
 list("Not available here", Object.entries(results.missing).map(([name, reason]) => `${name}: ${reason}`));
 list("What went wrong", results.problems.map(p => [p.image, p.codec, p.quality == null ? "" : `quality ${p.quality}`].filter(Boolean).join(", ") + ": " + p.reason));

@@ -77,6 +77,7 @@ def build(
         "measurements": len(measurements),
         "codecs": [
             {key: getattr(peer, key) for key in ("name", "title", "version", "settings", "reason", "qualities")}
+            | {"machine": machine()}
             for peer in peers
         ],
         "kinds": kinds,

@@ -30,20 +30,44 @@ BPP = 0.4  # or, where that is not measured, of so many bits per pixel
 CLOSE = 0.01  # sizes that differ by less are equal
 
 
+def comparisons(
+    results: Mapping[str, Any],
+    photos: Sequence[Photo],
+    peers: Sequence[Peer],
+    measurements: Sequence[Measurement],
+    cache: Path,
+) -> tuple[dict[str, list[dict[str, Any]]], list[Problem]]:
+    """By kind of content, what `compare` has to show of the pictures that `choose` picks. results: of `report.build`.
+    cache: folder in which results are kept."""
+    anchor = results["anchors"][0]
+    judge = SCORE if SCORE in results["metrics"] else results["metrics"][-1]
+    titles = {peer.name: peer.title for peer in peers}
+    shown: dict[str, list[dict[str, Any]]] = {}
+    problems: list[Problem] = []
+    for kind, found in results["kinds"].items():
+        rates = {name: bd["images"] for name, bd in found["bd_rates"][anchor][judge].items()}
+        ours_first = {name: rates[name] for name in sorted(rates, key=lambda name: not name.startswith("aecodec"))}
+        usable = [p for p in photos if p.kind == kind and p.name not in found["excluded"][results["metrics"][0]]]
+        shown[kind], failed = compare(choose(ours_first, titles, usable, judge), peers, measurements, anchor, cache)
+        problems += failed
+    return shown, problems
+
+
 def choose(
-    rates: Mapping[str, Mapping[str, float | None]], titles: Mapping[str, str], photos: Sequence[Photo]
+    rates: Mapping[str, Mapping[str, float | None]], titles: Mapping[str, str], photos: Sequence[Photo], metric: str
 ) -> list[tuple[Photo, str]]:
     """Up to LOOKS pictures and why these: the worst of every codec first, then by the first codec's loss.
 
-    rates: by codec, BD-rates in percent by picture (negative is a gain), ours first.
+    rates: by codec, BD-rates of a metric in percent by picture (negative is a gain), ours first.
     """
     by_name = {photo.name: photo for photo in photos}
+    told = metric.removesuffix("_rgb").replace("_", "-").upper()
     why: dict[str, list[str]] = {}
     for codec, of_codec in rates.items():
         known = {name: percent for name, percent in of_codec.items() if percent is not None and name in by_name}
         if known:
             worst = max(known, key=known.__getitem__)
-            why.setdefault(worst, []).append(f"worst of {titles[codec]}: {known[worst]:+.0f} %")
+            why.setdefault(worst, []).append(f"worst of {titles[codec]}, {known[worst]:+.0f} % by {told}")
     first = next(iter(rates.values()), {})
     rest = sorted(by_name, key=lambda name: -(value if (value := first.get(name)) is not None else -math.inf))
     order = dict.fromkeys([*why, *rest])

@@ -118,6 +118,8 @@ def _benchmark(
     scores, missing = metrics.choose(wanted)
     if not scores:
         raise AecodecError("; ".join(missing.values()))
+    for name, reason in missing.items():
+        click.echo(f"not available: {name}: {reason}", err=True)
     for name in dict.fromkeys(names.split(",") if names else codecs.DEFAULT):
         try:
             peers.append(codecs.make(name, model))
@@ -154,14 +156,8 @@ def _benchmark(
         command=shlex.join(["aecodec", *sys.argv[1:]]),
         jobs=jobs,
     )
-    crops: dict[str, list[dict[str, Any]]] = {}
-    for kind, found in results["kinds"].items():
-        rates = {name: bd["images"] for name, bd in found["bd_rates"][anchors[0]][scores[-1]].items()}
-        ours_first = {name: rates[name] for name in sorted(rates, key=lambda name: not name.startswith("aecodec"))}
-        large = [p for p in photos if p.kind == kind and p.name not in found["excluded"][scores[0]]]
-        chosen = viewer.choose(ours_first, {peer.name: peer.title for peer in peers}, large)
-        crops[kind], unseen = viewer.compare(chosen, peers, measurements, anchors[0], cache_folder())
-        results["problems"] += [vars(problem) for problem in unseen]
+    crops, unseen = viewer.comparisons(results, photos, peers, measurements, cache_folder())
+    results["problems"] += [vars(problem) for problem in unseen]
     report.write(output, results, measurements, crops)
     for kind, found in results["kinds"].items():
         click.echo(f"{kind}, {len(found['photos'])} pictures: bytes at equal quality against {anchors[0]}, percent")
