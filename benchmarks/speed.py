@@ -1,8 +1,10 @@
-"""Speed and memory of aecodec: end to end, by stage, against the machine's arithmetic, and beside other codecs.
+"""Speed and memory of aecodec: end to end, by stage, against the machine's arithmetic, and beside CompressAI.
 
     python benchmarks/speed.py --model FILE --compressai-python PYTHON --output benchmarks/results/speed.json
 
-Every measurement is a process of its own, so that its peak memory is its own. Stages are measured by wrapping the
+Every measurement is a process of its own, so that its peak memory is its own. Where one thread does all the work,
+seconds are those of the processor, which other work on the machine hardly changes; otherwise those of the clock, and
+nothing else should run. Beside other codecs: benchmarks/peer_speed.py. Stages are measured by wrapping the
 functions where they begin (STAGES); what is in none of them is "rest". The arithmetic limit is the time that the
 network's multiply-accumulates (MAC), counted as its convolutions run without halos, would take at the rate of the
 fastest of three plain 3x3 convolutions, measured in the same process for each dtype.
@@ -11,7 +13,6 @@ fastest of three plain 3x3 convolutions, measured in the same process for each d
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import platform
@@ -56,6 +57,7 @@ STAGES: dict[str, list[tuple[str, str]]] = {  # stage: (where, name) of what is 
 }
 DIRECTIONS = ("compress --effort 0", "compress", "decompress")
 DTYPES = ("bfloat16", "float32")
+Clock = Callable[[], float]
 NETWORK = ("analysis", "hyper", "scale model", "means", "synthesis")
 
 
@@ -72,13 +74,18 @@ def picture(megapixels: float, source: Path) -> np.ndarray:
     )[:height, :width].copy()
 
 
-def best(function: Callable[[], object], seconds: float = SECONDS) -> float:
+def clock_of(threads: int, device: str = "cpu") -> Clock:
+    """What tells seconds: of the processor where one thread does all the work, otherwise on the wall."""
+    return time.process_time if threads == 1 and device == "cpu" else time.perf_counter
+
+
+def best(function: Callable[[], object], clock: Clock, seconds: float = SECONDS) -> float:
     """The shortest time of a call, in seconds; calls are repeated until `seconds` are spent."""
-    fastest, started = float("inf"), time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        before = time.perf_counter()
+    fastest, started = float("inf"), clock()
+    while clock() - started < seconds:
+        before = clock()
         function()
-        fastest = min(fastest, time.perf_counter() - before)
+        fastest = min(fastest, clock() - before)
     return fastest
 
 
@@ -86,9 +93,9 @@ class Stopwatch:
     """Seconds spent in each stage, without those of stages called from within it. Where workers share the threads of
     torch, theirs count by their share."""
 
-    def __init__(self, synchronise: Callable[[], object], share: Callable[[], float]):
+    def __init__(self, clock: Clock, synchronise: Callable[[], object], share: Callable[[], float]):
         self.seconds: Counter[str] = Counter()
-        self._synchronise, self._share = synchronise, share
+        self._clock, self._synchronise, self._share = clock, synchronise, share
         # Of each thread: seconds in stages, at each depth of nesting.
         self._inner: defaultdict[int, list[float]] = defaultdict(lambda: [0.0])
         self._lock = threading.Lock()
@@ -110,7 +117,7 @@ class Stopwatch:
     def _wrap(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **options: Any) -> Any:
             self._synchronise()
-            started = time.perf_counter()
+            started = self._clock()
             inner = self._inner[threading.get_ident()]
             inner.append(0.0)
             try:
@@ -118,7 +125,7 @@ class Stopwatch:
                 self._synchronise()
                 return result
             finally:
-                elapsed = time.perf_counter() - started
+                elapsed = self._clock() - started
                 with self._lock:
                     self.seconds[stage] += (elapsed - inner.pop()) * self._share()
                 inner[-1] += elapsed
@@ -162,7 +169,7 @@ def counting(macs: Counter[str]) -> Iterator[None]:
         convolutions.fuses = fuses
 
 
-def convolution_rate(dtype: str, device: str, seconds: float) -> float:
+def convolution_rate(dtype: str, device: str, clock: Clock, seconds: float) -> float:
     """MAC per second of the fastest of three 3x3 convolutions such as the network's."""
     import torch
 
@@ -178,7 +185,7 @@ def convolution_rate(dtype: str, device: str, seconds: float) -> float:
                 torch.cuda.synchronize()
 
         with torch.inference_mode():
-            rates.append(weight.numel() * height * width / best(convolve, seconds / 3))
+            rates.append(weight.numel() * height * width / best(convolve, clock, seconds / 3))
     return max(rates)
 
 
@@ -188,26 +195,27 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     args.folder holds picture.jpg; picture.aec is written when compressing and read when decompressing. Compressing is
     measured from the JPEG file to the bytes of .aec files, decompressing from these to Pillow images.
     """
-    started = time.perf_counter()
+    clock = clock_of(args.threads, args.device)
+    started = clock()
     import torch
 
     import aecodec.codec
     from aecodec.cli.process import keep_freed_memory
 
     keep_freed_memory()  # as the commands do
-    imported = time.perf_counter()
+    imported = clock()
     torch.set_num_threads(args.threads)
     codec = aecodec.codec.Codec(args.device, args.model)
-    loaded = time.perf_counter()
+    loaded = clock()
     synchronise = torch.cuda.synchronize if codec.device.startswith("cuda") else lambda: None
     photo, file = args.folder / "picture.jpg", args.folder / "picture.aec"
     with Image.open(photo) as image:
         count = image.width * image.height * args.batch
     small = picture(0.4, args.image)
     small = small[: small.shape[0] // 64 * 64, : small.shape[1] // 64 * 64]  # nothing padded
-    before = time.perf_counter()
+    before = clock()
     data = codec.compress(small, QUALITY)
-    first_call = time.perf_counter() - before
+    first_call = clock() - before
 
     macs: Counter[str] = Counter()
     if args.direction == "decompress":
@@ -223,12 +231,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     fastest: tuple[float, Counter[str]] = (float("inf"), Counter())
     spent, repetitions = 0.0, 0
     while spent < args.seconds or repetitions < 3:  # the first ones prepare convolutions of new shapes and memory
-        watch = Stopwatch(synchronise, lambda: torch.get_num_threads() / args.threads)
+        watch = Stopwatch(clock, synchronise, lambda: torch.get_num_threads() / args.threads)
         result = None  # two results at once would be counted as memory
-        before = time.perf_counter()
+        before = clock()
         with watch.running():
             result = run()
-        elapsed = time.perf_counter() - before
+        elapsed = clock() - before
         spent, repetitions = spent + elapsed, repetitions + 1
         fastest = min(fastest, (elapsed, watch.seconds), key=lambda pair: pair[0])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -236,7 +244,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         file.write_bytes(result[0])
 
     elapsed, stages = fastest
-    rates = {dtype: convolution_rate(dtype, args.device, args.seconds / 2) for dtype in macs}
+    rates = {dtype: convolution_rate(dtype, args.device, clock, args.seconds / 2) for dtype in macs}
     return {
         "direction": args.direction,
         "device": args.device,
@@ -283,7 +291,7 @@ def coder_rates(model: str | None, source: Path, seconds: float) -> list[dict[st
                 decoder.take(indices)
             decoder.finish()
 
-        times = best(partial(tables.encode, parts), seconds), best(decode, seconds)
+        times = (best(call, time.process_time, seconds) for call in (partial(tables.encode, parts), decode))
         millions = dict(zip(("write", "read"), (coded / time / 1e6 for time in times), strict=True))
         result.append({"quality": quality, "coded": coded / sum(indices.size for _, indices in parts), **millions})
     return result
@@ -299,43 +307,8 @@ def add_limits(rows: list[dict[str, Any]]) -> None:
         row["limit_seconds"] = sum(gmac[dtype] / rate[dtype] for dtype in gmac)
 
 
-def peers(megapixels: float, source: Path, seconds: float) -> list[dict[str, Any]]:
-    """Codecs that Pillow has, at their default speeds, in MP/s."""
-    try:
-        import pillow_jxl  # noqa: F401
-    except ImportError:
-        print("pillow-jxl-plugin is not installed: no JPEG XL", file=sys.stderr)
-    Image.init()
-    image = Image.fromarray(picture(megapixels, source))
-    settings: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": 75},
-        "WEBP": {"quality": 75},
-        "AVIF": {"quality": 60},
-        "JXL": {"quality": 75},
-    }
-    result = []
-    for kind, options in settings.items():
-        if kind not in Image.SAVE:
-            continue
-        buffer = io.BytesIO()
-
-        def encode(kind: str = kind, options: dict[str, Any] = options, buffer: io.BytesIO = buffer) -> None:
-            buffer.seek(0)
-            buffer.truncate()
-            image.save(buffer, kind, **options)
-
-        def decode(buffer: io.BytesIO = buffer) -> None:
-            Image.open(io.BytesIO(buffer.getvalue())).load()
-
-        count = image.width * image.height / 1e6
-        rates = [count / best(function, seconds) for function in (encode, decode)]
-        bpp = 8 * len(buffer.getvalue()) / count / 1e6
-        result.append({"codec": kind, "megapixels": count, "compress": rates[0], "decompress": rates[1], "bpp": bpp})
-    return result
-
-
 def compressai(python: Path, megapixels: float, source: Path, threads: int) -> list[dict[str, Any]]:
-    """The same of CompressAI's models, in the Python in which it is installed."""
+    """MP/s of CompressAI's models, in the Python in which it is installed."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         Image.fromarray(picture(megapixels, source)).save(file)
@@ -412,7 +385,6 @@ def main() -> None:
         "--image", type=Path, default=ROOT / "examples" / "coffee.png", help="what pictures are made of"
     )
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each measurement, at least")
-    parser.add_argument("--peer-size", type=float, default=2, help="MP of the pictures for Pillow's codecs; 0: none")
     parser.add_argument("--compressai-python", type=Path, help="a Python with CompressAI (see compressai_speed.py)")
     parser.add_argument("--compressai-size", type=float, default=0.4, help="MP")
     parser.add_argument("--output", type=Path, help="JSON")
@@ -441,8 +413,6 @@ def main() -> None:
                     print(".", end="", file=sys.stderr, flush=True)
     add_limits(results["aecodec"])
     results["coder"] = coder_rates(args.model, args.image, args.seconds)
-    if args.peer_size:
-        results["peers"] += peers(args.peer_size, args.image, args.seconds)
     if args.compressai_python:
         threads = max(args.threads)
         results["peers"] += compressai(args.compressai_python, args.compressai_size, args.image, threads)

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "speed.py"
 
 def test_stages_add_up(small_weights: Path, tmp_path: Path) -> None:
     output = tmp_path / "speed.json"
-    options = ["--sizes", "0.02", "2x0.01", "--threads", "1", "--seconds", "0.05", "--peer-size", "0.02"]
+    options = ["--sizes", "0.02", "2x0.01", "--threads", "1", "--seconds", "0.05"]
     done = subprocess.run(
         [sys.executable, SCRIPT, "--model", small_weights, "--output", output, *options],
         capture_output=True,
@@ -39,5 +39,4 @@ def test_stages_add_up(small_weights: Path, tmp_path: Path) -> None:
         if row["direction"] == "decompress":  # the synthesis alone has so many, 0.67 of them in the filter
             assert sum(row["kmac_per_pixel"].values()) > 0.955
         assert row["peak_mb"] > 0
-    assert {peer["codec"] for peer in results["peers"]} >= {"JPEG", "WEBP"}
     assert "| decompress | 1 | 2 x 0.0 |" in done.stdout
