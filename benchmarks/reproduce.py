@@ -3,10 +3,10 @@
     python benchmarks/reproduce.py KODAK PHOTOS [--sets heldout,kodak] [--seconds 110]
 
 KODAK is a folder with the 24 Kodak pictures, PHOTOS one with the tar files of the training photographs. What the cache
-holds is not measured again; without it, this takes about an hour and a half of one core. With --seconds it ends after
+holds is not measured again; without it, this takes about two and a half hours of one core. With --seconds it ends after
 about so many, so that other work gets its turn; the same command goes on, and exits with 0 once all is measured.
 With --only NAMES, as for a new model, only these codecs are measured; of the others the figures in the repository stay,
-with the versions that they were measured with.
+with the versions and the processor that they were measured with.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from heldout import PICTURES, crops, spread
 
-from aecodec.benchmark import codecs, metrics, report
+from aecodec.benchmark import codecs, metrics, report, viewer
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.measure import Measurement, Problem, cache_folder, find_photos, measure
 
 HERE = Path(__file__).resolve().parent
 OURS = "aecodec:aec1-visual-2,aecodec:aec1-11"
-MAIN = f"{OURS},jpeg,avif,avif-444,avif-444-psnr"
+KODAK = f"{OURS},jpeg,avif,avif-444,avif-444-psnr,jxl,webp"
+EVERY = f"{KODAK},aecodec:aec1-11@0,aecodec:aec1-11@8,mozjpeg,jpegli,heic,avif-slow"
 DRAWN = f"{OURS},jpeg,webp,jxl,avif,avif-444-psnr"
-EVERY = f"{MAIN},jxl,aecodec:aec1-11@0,aecodec:aec1-11@8,mozjpeg,jpegli,webp,heic,avif-slow"
 CROPS = 12  # of those that training holds out, evenly spread
 SIZES = (0.4, 3, 12)  # megapixels, for speed
-SETS = ("heldout", "kodak", "drawn", "cvvdp", "generations", "speed")
+SETS = ("heldout", "kodak", "drawn", "cvvdp", "generations", "speed", "sheet")
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,28 @@ def sets(kodak: Path, photos: Path) -> dict[str, Set]:
     anchors = "avif,jpeg,avif-444,avif-444-psnr"
     return {
         "heldout": Set([photo.path for photo in spread(held_out, CROPS)], EVERY, four, f"{anchors},avif-slow"),
-        "kodak": Set([kodak], MAIN, four, anchors),
+        "kodak": Set([kodak], KODAK, four, anchors),
         "drawn": Set([PICTURES / "screens", PICTURES / "drawings"], DRAWN, four, "avif,jpeg"),
         "cvvdp": Set([photo.path for photo in spread(held_out, CROPS)], f"{OURS},avif,avif-444", "cvvdp", "avif"),
     }
 
 
-def in_repository(folder: Path, peers: list[Peer]) -> tuple[list[Peer], list[Measurement], list[Problem]]:
-    """What the results in a folder hold of these codecs, which get the versions that they were measured with. Raises
-    KeyError if it is nothing."""
+@dataclass(frozen=True)
+class Known:
+    """What the repository holds of some codecs: these with the versions that they were measured with, and on which
+    processor each was."""
+
+    peers: list[Peer]
+    measured: list[Measurement]
+    problems: list[Problem]
+    machines: dict[str, str]
+
+
+def in_repository(folder: Path, peers: list[Peer]) -> Known:
+    """What the results in a folder hold of these codecs. Raises KeyError if it is nothing."""
     told = json.loads((folder / "results.json").read_text())
-    versions = {codec["name"]: codec["version"] for codec in told["codecs"]}
-    peers = [replace(peer, version=versions[peer.name]) for peer in peers]
+    of_codec = {codec["name"]: codec for codec in told["codecs"]}
+    peers = [replace(peer, version=of_codec[peer.name]["version"]) for peer in peers]
     found = []
     with (folder / "results.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -74,13 +84,14 @@ def in_repository(folder: Path, peers: list[Peer]) -> tuple[list[Peer], list[Mea
                 figures = (float(row["quality"]), int(row["bytes"]), float(row["bpp"]), scores)
                 seconds = (float(row["encode_seconds"]), float(row["decode_seconds"]))
                 found.append(Measurement(row["image"], row["codec"], *figures, *seconds))
-    problems = [Problem(**each) for each in told["problems"]]
-    return peers, found, [each for each in problems if any(each.codec == peer.name for peer in peers)]
+    names = [peer.name for peer in peers]
+    problems = [problem for each in told["problems"] if (problem := Problem(**each)).codec in names]
+    return Known(peers, found, problems, {name: of_codec[name]["machine"] for name in names})
 
 
-def measured(wanted: Set, folder: Path, only: str | None, seconds: float) -> dict[str, Any] | None:
+def measured(wanted: Set, folder: Path, only: str | None, seconds: float, pages: Path | None) -> dict[str, Any] | None:
     """The results of a set, None if after measuring for so long not all is in the cache. folder: with the figures in
-    the repository; only: see --only."""
+    the repository; only: see --only; pages: where a report page is to be."""
     chosen, missing = metrics.choose(wanted.metrics)
     if missing:
         sys.exit("; ".join(missing.values()))
@@ -90,12 +101,14 @@ def measured(wanted: Set, folder: Path, only: str | None, seconds: float) -> dic
     peers = [codecs.make(name) for name in wanted.codecs.split(",")]
     anew = [peer for peer in peers if only is None or peer.name in only.split(",")]
     found, failed = measure(photos, anew, chosen, seconds=seconds)
+    machines: dict[str, str] = {}
     if others := [peer for peer in peers if peer not in anew]:
         pictures, names = [photo.name for photo in photos], [peer.name for peer in peers]
-        others, known, known_failed = in_repository(folder, others)
-        peers = sorted([*anew, *others], key=lambda peer: names.index(peer.name))
-        found = sorted(found + known, key=lambda m: (pictures.index(m.image), names.index(m.codec), m.quality))
-        failed += known_failed
+        known = in_repository(folder, others)
+        machines = known.machines
+        peers = sorted([*anew, *known.peers], key=lambda peer: names.index(peer.name))
+        found = sorted(found + known.measured, key=lambda m: (pictures.index(m.image), names.index(m.codec), m.quality))
+        failed += known.problems
     if len(found) + len(failed) < len(photos) * sum(len(peer.qualities) for peer in peers):
         return None
     results = report.build(
@@ -110,6 +123,12 @@ def measured(wanted: Set, folder: Path, only: str | None, seconds: float) -> dic
         command="python benchmarks/reproduce.py",
         jobs=1,
     )
+    for codec in results["codecs"]:
+        codec["machine"] = machines.get(codec["name"], codec["machine"])
+    if pages:
+        comparisons, unseen = viewer.comparisons(results, photos, peers, found, cache_folder())
+        told = results["problems"] + [asdict(problem) for problem in unseen]
+        report.write(pages, {**results, "problems": told}, found, comparisons)
     return {"measured": found, **results}
 
 
@@ -134,6 +153,7 @@ def main() -> None:
     scripts: dict[str, list[str | Path]] = {
         "generations": [HERE / "generations.py", options.photos],
         "speed": [HERE / "peer_speed.py", "--sizes", *map(str, SIZES)],
+        "sheet": [HERE / "sheet.py", options.kodak, options.photos],
     }
     for name in options.sets.split(","):
         if name in scripts:
@@ -146,15 +166,13 @@ def main() -> None:
             shutil.copy(kept, folder / f"{name}.json")
             continue
         wanted, folder = known[name], HERE / "results" / name
-        results = measured(wanted, folder, options.only, end - time.monotonic())
+        pages = options.report / name if options.report else None
+        results = measured(wanted, folder, options.only, end - time.monotonic(), pages)
         if results is None:
             sys.exit(f"{name}: not all is measured yet; the same command goes on")
         folder.mkdir(parents=True, exist_ok=True)
         report.write_csv(folder / "results.csv", results.pop("measured"))
         (folder / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        if options.report:
-            chosen = ("--codecs", wanted.codecs, "--metrics", wanted.metrics, "--anchor", wanted.anchors)
-            run("-m", "aecodec", "benchmark", *wanted.pictures, "-o", options.report / name, *chosen)
     run(HERE / "tables.py")
 
 

@@ -9,6 +9,7 @@ RESULTS a folder below benchmarks/results. --check changes nothing and fails if 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 import statistics
@@ -197,13 +198,49 @@ def speed(folder: str, anchor: str) -> str:
     return markdown(["one thread; in brackets: times " + by[anchor, sizes[0]]["title"], "bpp", *head], table)
 
 
+def totals(folder: str, kind: str) -> str:
+    """What all pictures of a kind take together at each quality, the mean of their scores, how many come back whole."""
+    results = load(folder, "results")
+    names = {photo["name"] for photo in results["kinds"][kind]["photos"]}
+    with (ROOT / "benchmarks" / "results" / folder / "results.csv").open(newline="") as file:
+        measured = [row for row in csv.DictReader(file) if row["image"] in names]
+    rows = []
+    for codec in results["codecs"]:
+        cells = []
+        for quality in codec["qualities"]:
+            own = [row for row in measured if row["codec"] == codec["name"] and float(row["quality"]) == quality]
+            size = sum(int(row["bytes"]) for row in own) / 1000
+            score = statistics.fmean(float(row["ssimulacra2"]) for row in own)
+            whole = len(results["kinds"][kind]["lossless"].get(codec["name"], {}).get(f"{quality:g}", []))
+            cells.append(f"{quality:g}: {size:.0f} kB, {score:.0f}" + (f" ({whole} exactly)" if whole else ""))
+        rows.append([codec["title"], *cells])
+    return markdown(["codec", *["quality: bytes, score"] * (len(rows[0]) - 1)], rows)
+
+
 def settings(folder: str) -> str:
     codecs = load(folder, "results")["codecs"]
     rows = [
-        [c["name"], c["title"], c["version"], c["settings"], ", ".join(f"{q:g}" for q in c["qualities"])]
+        [c["name"], c["title"], c["version"], c["settings"], ", ".join(f"{q:g}" for q in c["qualities"]), c["machine"]]
         for c in codecs
     ]
-    return markdown(["name", "codec", "version", "settings", "qualities"], rows)
+    return markdown(["name", "codec", "version", "settings", "qualities", "processor"], rows)
+
+
+def sheet(folder: str) -> str:
+    """Means of SSIMULACRA2 over the crops of the sheet, those of screens apart, by rate and codec."""
+    found = load(folder, "sheet")
+    rows = []
+    for kind, screens in (("photographs", False), ("screens", True)):
+        own = [row for row in found["rows"] if row["screen"] == screens]
+        for rate in dict.fromkeys(row["rate"] for row in own):
+            at = [row for row in own if row["rate"] == rate]
+            cells = []
+            for name in found["codecs"]:
+                bpp, score = (statistics.fmean(row["files"][name][key] for row in at) for key in ("bpp", "ssimulacra2"))
+                cells.append(f"{score:.0f} ({bpp:.2f})")
+            rows.append([f"{len(at)} {kind}", f"{rate:g}", *cells])
+    titles = [codec["title"] for codec in found["codecs"].values()]
+    return markdown(["crops", "asked for, bpp", *(f"{title}: SSIMULACRA2 (bpp)" for title in titles)], rows)
 
 
 def loader(folder: str) -> str:
@@ -227,12 +264,14 @@ def loader(folder: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "rates": rates,
     "reach": reach,
+    "totals": totals,
     "generations": generations,
     "end": end,
     "details": details,
     "published": published,
     "speed": speed,
     "settings": settings,
+    "sheet": sheet,
     "loader": loader,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aecodec.benchmark import codecs, measure
+from aecodec.benchmark import codecs, measure, report
 from aecodec.benchmark.measure import find_photos
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import generations  # noqa: E402
+import heldout  # noqa: E402
 import reproduce  # noqa: E402
 import sheet  # noqa: E402
 
@@ -70,9 +72,42 @@ def test_ten_generations_are_the_files_of_files(noise: Image.Image, monkeypatch:
 
 
 def test_the_sheet_has_24_crops_inside_of_their_pictures() -> None:
-    assert len(sheet.CROPS) == 24
+    assert len(sheet.CROPS) == len({name for name, _, _ in sheet.CROPS}) == 24
+    held_out = {crop["file"]: crop["box"] for crop in json.loads(heldout.MANIFEST.read_text())}
+    screens = 0
     for _, number, (left, top) in sheet.CROPS:
-        if isinstance(number, str):
-            with Image.open(sheet.SCREENS / f"{number}.png") as image:
-                assert left + sheet.SIDE <= image.width
-                assert top + sheet.SIDE <= image.height
+        if sheet.is_screen(number):
+            with Image.open(heldout.PICTURES / "screens" / f"{number}.png") as image:
+                width, height = image.size
+            screens += 1
+        else:
+            upright = (0, 0, 512, 768)
+            kodak = upright if number in (4, 9, 10, 17, 18, 19) else (0, 0, 768, 512)
+            _, _, width, height = held_out[number] if isinstance(number, str) else kodak
+        assert left + sheet.SIDE <= width
+        assert top + sheet.SIDE <= height
+    assert screens == 3
+
+
+def test_a_file_of_the_sheet_is_of_the_size_nearest_to_the_rate(noise: Image.Image) -> None:
+    jpeg = codecs.make("jpeg")
+    found = len(sheet.nearest(jpeg, noise, 2.0))
+    sizes = [len(jpeg.encode(noise, quality)) for quality in range(1, 100)]
+    assert abs(found - 2 * 96 * 80 / 8) == min(abs(size - 2 * 96 * 80 / 8) for size in sizes)
+
+
+def test_figures_of_the_repository_keep_their_version_and_processor(noise: Image.Image, tmp_path: Path) -> None:
+    noise.save(tmp_path / "a.png")
+    photos, _ = find_photos([tmp_path / "a.png"])
+    jpeg = codecs.make("jpeg")
+    measured, _ = measure.measure(photos, [jpeg], ["psnr_rgb"], cache=tmp_path / "cache")
+    results = report.build(
+        photos, [jpeg], ["psnr_rgb"], measured, [], memory={}, anchors=["jpeg"], missing={}, command="", jobs=1
+    )
+    results["codecs"][0] |= {"version": "an older one", "machine": "another"}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    report.write_csv(tmp_path / "results.csv", measured)
+    known = reproduce.in_repository(tmp_path, [jpeg])
+    assert [peer.version for peer in known.peers] == ["an older one"]
+    assert known.machines == {"jpeg": "another"}
+    assert [(m.quality, m.bytes) for m in known.measured] == [(m.quality, m.bytes) for m in measured]

@@ -72,7 +72,7 @@ FILE_OPTIONS = together(
         "aecodec compress --bpp 0.5 --min-psnr 32 *.png     small, but none too bad",
         "aecodec compress --score 80 photo.jpg              at least so good to look at",
         "aecodec compress --tune psnr photo.png             for small errors rather than for the eye",
-        "aecodec compress --effort 8 photo.jpg              smaller still, in eight times the time",
+        "aecodec compress --effort 8 photo.jpg              a longer search, in seven times the time",
         "aecodec compress - < photo.png > photo.aec         in a pipe",
         "aecodec compress -n -r holiday -o holiday-aec/     what would be written",
     ),
