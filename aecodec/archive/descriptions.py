@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from aecodec.archive.shards import read_at
 from aecodec.archive.storage import Folder
 from aecodec.codec import Codec
 from aecodec.description import RECORD, VERSION, Description
-from aecodec.errors import AecodecError, FormatError
+from aecodec.errors import AecodecError, FormatError, PictureWarning
 
 SUFFIX = ".descriptions.npz"
 MAX_BYTES = 2**27  # of one such file; a shard holds at most 10,000 files
@@ -234,7 +235,9 @@ class _Coder:
     def describe(self, item: Item) -> Rows:
         data = item.read()
         data = restore(data) if item.record.kind == JPEG else data
-        return self.codec.describe(data, self.quality).record()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PictureWarning)  # of what is not in a description anyway
+            return self.codec.describe(data, self.quality).record()
 
 
 def _row(opened: Archive, item: Item, coder: _Coder, report: Report) -> Rows | None:
