@@ -30,8 +30,8 @@ from aecodec.benchmark.measure import Measurement, Problem, cache_folder, find_p
 
 HERE = Path(__file__).resolve().parent
 OURS = "aecodec:aec1-visual-2,aecodec:aec1-11"
-KODAK = f"{OURS},jpeg,avif,avif-444,avif-444-psnr,jxl,webp"
-EVERY = f"{KODAK},aecodec:aec1-11@0,aecodec:aec1-11@8,mozjpeg,jpegli,heic,avif-slow"
+KODAK = f"{OURS},jpeg,avif,avif-444,avif-444-psnr,jxl,mozjpeg,jpegli,webp"
+EVERY = f"{KODAK},aecodec:aec1-11@0,aecodec:aec1-11@8,heic,avif-slow"
 DRAWN = f"{OURS},jpeg,webp,jxl,avif,avif-444-psnr"
 CROPS = 12  # of those that training holds out, evenly spread
 SIZES = (0.4, 3, 12)  # megapixels, for speed
