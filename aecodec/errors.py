@@ -25,5 +25,9 @@ class PictureWarning(UserWarning):
     """A part of a picture is not kept: other frames, lower bits."""
 
 
+class OddityWarning(PictureWarning):
+    """Something of a picture is not as it should be, and is kept as it is: nothing is lost."""
+
+
 class ArchiveWarning(UserWarning):
     """Something of an archive is damaged or missing; the rest of it stays open."""

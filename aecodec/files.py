@@ -71,7 +71,8 @@ def plan(
     that are neither wanted nor results, hidden ones apart.
 
     output: a file, or a folder if it is one, ends in a slash, or there are several inputs; None puts each result
-    beside its input, with `suffix` instead of the input's own. Folders among the inputs are searched, if `recursive`,
+    beside its input, with `suffix` instead of the input's own, or behind that where several inputs would become the
+    same (a.jpg.aec and a.png.aec). Folders among the inputs are searched, if `recursive`,
     for files with the suffixes `found_in_folders`; below an output folder their tree is kept.
     """
     wanted = frozenset(found_in_folders)
@@ -99,15 +100,27 @@ def plan(
         if folder.exists() and not folder.is_dir():
             raise AecodecError(f"{folder}: is a file, but several results need a folder")
 
+    def target_of(source: Path, name: Path, whole: bool) -> Path:
+        """Where the result goes. whole: whether the name of the input stays as it is."""
+        if output == "-" or (output is None and source == STANDARD):
+            return STANDARD
+        if folder is None and output is not None:
+            return Path(output)
+        path = source if folder is None else folder / (Path("stdin") if source == STANDARD else name)
+        return path.with_name(path.name + suffix) if whole else path.with_suffix(suffix)
+
+    whole: set[int] = set()
+    while True:
+        targets = [target_of(*each, k in whole) for k, each in enumerate(sources)]
+        counts = Counter(target.resolve() for target in targets)
+        same = {k for k, target in enumerate(targets) if target != STANDARD and counts[target.resolve()] > 1}
+        if same <= whole:
+            break
+        whole |= same
+
     conversions: list[Conversion] = []
     taken: set[Path] = set()
-    for source, name in sources:
-        if output == "-" or (output is None and source == STANDARD):
-            target = STANDARD
-        elif folder is not None:
-            target = folder / (Path("stdin") if source == STANDARD else name).with_suffix(suffix)
-        else:
-            target = source.with_suffix(suffix) if output is None else Path(output)
+    for (source, _), target in zip(sources, targets, strict=True):
         problem = None
         if target != STANDARD:
             if target.resolve() == source.resolve():
@@ -153,13 +166,26 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], like: Path
 
 def portable(name: str) -> str:
     """A name that the system gave, as text that is the same everywhere: where Python takes names for ASCII (LC_ALL=C
-    without its UTF-8 mode), those in UTF-8 are read as such. What is no UTF-8 stays as Python has it."""
-    if is_text(name):
-        return name
+    without its UTF-8 mode), those in UTF-8 are read as such. Bytes that are no UTF-8 are lone surrogates (PEP 383)."""
+    return name if is_text(name) else os.fsencode(name).decode(errors="surrogateescape")
+
+
+def as_bytes(name: str) -> bytes:
+    """The bytes of a name that `portable` gave. Raises UnicodeEncodeError if it is none."""
+    return name.encode(errors="surrogateescape")
+
+
+def is_portable(text: str) -> bool:
+    """Whether a text is one that `portable` gives: one way only to spell the same bytes."""
     try:
-        return os.fsencode(name).decode()
-    except UnicodeDecodeError:
-        return name
+        return as_bytes(text).decode(errors="surrogateescape") == text
+    except UnicodeEncodeError:  # surrogates that stand for no byte
+        return False
+
+
+def spelt_out(name: str) -> str:
+    """A name with %XX for bytes that are no UTF-8."""
+    return name if is_text(name) else "".join(c if is_text(c) else f"%{ord(c) & 0xFF:02X}" for c in name)
 
 
 def is_text(name: str) -> bool:
@@ -172,7 +198,7 @@ def native(name: str) -> str:
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
-        return os.fsdecode(name.encode())
+        return os.fsdecode(as_bytes(name))
     return name
 
 

@@ -290,3 +290,60 @@ def bigtiff(pixels: np.ndarray, deflated: bool = False) -> bytes:
     entries |= {tag: struct.pack(">HHQQ", tag, 16, len(strips), at) for tag, at in zip((273, 279), tables, strict=True)}
     directory = struct.pack(">Q", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(8)
     return b"MM\0+\0\x08\0\0" + struct.pack(">Q", 16 + len(data)) + data + directory
+
+
+def jpeg_without_transform() -> bytes:
+    """A lossless JPEG (SOF3) of one even grey: Huffman codes of one bit say that each sample is as predicted."""
+    frame = b"\xff\xc3" + struct.pack(">HBHHBBBB", 11, 8, SIZE[1], SIZE[0], 1, 1, 0x11, 0)
+    table = b"\xff\xc4" + struct.pack(">HB", 20, 0) + bytes([1, *bytes(15), 0])
+    scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 1, 0, 0)
+    return b"\xff\xd8" + frame + table + scan + bytes(SIZE[0] * SIZE[1] // 8) + b"\xff\xd9"
+
+
+def pages(kind: int, size: tuple[int, int], sub: bool = False) -> bytes:
+    """A TIFF of two pages, or a picture with another in a SubIFD; the other one is of this kind (NewSubfileType)."""
+    out = bytearray(tiff(photo(), (330, 4, 1, bytes(4))) if sub else tiff(photo()))
+    directory = int.from_bytes(out[4:8], "little")
+    end = directory + 2 + 12 * int.from_bytes(out[directory : directory + 2], "little")
+    link = next(at + 8 for at in range(directory + 2, end, 12) if out[at : at + 2] == b"\x4a\1") if sub else end
+    pixels = np.full(size[::-1], 77, np.uint8).tobytes()
+    numbers = {254: kind, 256: size[0], 257: size[1], 258: 8, 259: 1, 262: 1, 273: len(out), 277: 1, 278: size[1]}
+    numbers[279] = len(pixels)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in numbers.items())
+    out[link : link + 4] = struct.pack("<I", len(out) + len(pixels))
+    return bytes(out) + pixels + struct.pack("<H", len(numbers)) + entries + bytes(4)
+
+
+def bmp(size: int = 40, bits: int = 24, compression: int = 0, more: bytes = b"", before: bytes = b"") -> bytes:
+    """A BMP with a header of this size. more: of the header, from byte 40 on; before: between header and pixels."""
+    head = struct.pack("<IiiHHIIiiII", size, *SIZE, 1, bits, compression, 0, 0, 0, 0, 0) + more
+    head = struct.pack("<IHHHH", 12, *SIZE, 1, 24) if size == 12 else head.ljust(size, b"\0")
+    pixels = photo()[::-1, :, ::-1]
+    rows = (np.dstack([pixels, pixels[:, :, 0]]) if bits == 32 else pixels).tobytes()
+    start = 14 + len(head) + len(before)
+    return b"BM" + struct.pack("<I4xI", start + len(rows), start) + head + before + rows
+
+
+def icon(picture: bytes, after: bytes = b"") -> bytes:
+    """An icon of one picture, a PNG."""
+    return b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", *SIZE, 0, 0, 1, 32, len(picture), 22) + picture + after
+
+
+def adobe_rgb_tiff(*, white: bool = True) -> bytes:
+    """A TIFF whose colours are told by its white point, if it is told, and its primaries."""
+    values = (0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+    head = b"".join(struct.pack("<II", round(value * 10_000), 10_000) for value in values)
+    tags: list[Tag] = [(319, 5, 6, struct.pack("<I", 8 + 16)), (318, 5, 2, struct.pack("<I", 8))]
+    return tiff(photo(), *tags[: 1 + white], head=head)
+
+
+def with_byte(data: bytes, at: int, value: int) -> bytes:
+    return data[:at] + bytes([value]) + data[at + 1 :]
+
+
+def jpeg_2000_of_4_bits() -> bytes:
+    """A JPEG 2000 that says that its samples have 4 bits."""
+    data = encoded("JPEG2000", no_jp2=True)
+    for component in range(3):
+        data = with_byte(data, 42 + 3 * component, 3)
+    return data

@@ -82,8 +82,15 @@ def test_nothing_is_overwritten_without_force(run: Run, folder: Path) -> None:
 
 
 def test_two_inputs_never_share_a_result(run: Run, folder: Path, photo: np.ndarray) -> None:
-    Image.fromarray(photo).save(folder / "a.jpg")
-    result = run("compress", folder / "a.png", folder / "a.jpg", "-f")
+    for name in ("a.jpg", "a.jpg.png"):
+        Image.fromarray(photo).save(folder / name)
+    names = ["a.png", "a.jpg", "a.jpg.png"]
+    assert run("compress", *(folder / name for name in names), "-o", folder / "out").exit_code == 0
+    assert {path.name for path in (folder / "out").iterdir()} == {f"{name}.aec" for name in names}
+    result = run("decompress", "-r", folder / "out", "-o", folder / "back")
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (folder / "back").iterdir()} == {f"{name}.png" for name in names}
+    result = run("compress", folder / "a.png", folder / "a.png", "-f")
     assert result.exit_code == 1
     assert "already the result of another input" in result.stderr
     assert run("compress", folder / "a.png", "-o", folder / "a.png", "-f").exit_code == 2

@@ -103,9 +103,58 @@ MORE = {
         ),
         "incomplete extended XMP",
     ),
-    "comment for the web": (
-        strange.with_segments(strange.jpeg(), strange.segment(12, b"Ducky\0\1\0\4\0\0\0\x50\0\2\0\3abc\0\0")),
-        "APP12 'Ducky'",
+    "JPEG XT": (strange.with_segments(strange.jpeg(), strange.segment(11, b"JP\0\1\0\0\0\1")), "APP11 'JP'"),
+    "JPEG with half a profile": (
+        strange.with_segments(strange.jpeg(), strange.segment(2, b"ICC_PROFILE\0\1\2" + bytes(50))),
+        "broken ICC profile (50 bytes)",
+    ),
+    "thumbnail of JFIF": (
+        strange.with_segments(strange.jpeg(), strange.segment(0, b"JFXX\0\x13\1\1" + bytes(3))),
+        "JFIF thumbnail",
+    ),
+    "page that says it is smaller": (strange.pages(1, strange.SIZE), "1 further frame"),
+    "SubIFD that says it is smaller": (strange.pages(1, strange.SIZE, sub=True), "picture in a SubIFD"),
+    "mask of a TIFF": (strange.pages(4, strange.SIZE), "1 further frame"),
+    "TIFF before other bytes": (strange.encoded("TIFF") + b"a message", "bytes after the end (9 bytes)"),
+    "TIFF around other bytes": (
+        strange.tiff(strange.photo(), head=b"a message" * 10),
+        "bytes that no tag names (90 bytes)",
+    ),
+    "stack of which one page is named": (
+        strange.tiff(strange.photo(), after=strange.photo().tobytes()),
+        "bytes after the end (57,600 bytes)",
+    ),
+    "TIFF with primaries alone": (strange.adobe_rgb_tiff(white=False), "tag 319"),
+    "page 4 of 9": (strange.tiff(strange.photo(), (297, 3, 2, b"\3\0\x09\0")), "tag 297"),
+    "TIFF of a narrow scale": (strange.tiff(strange.photo(), (281, 3, 1, b"\xc8\0\0\0")), "tag 281"),
+    "PNG of an iPhone": (
+        strange.encoded("PNG")[:8] + strange.png_chunk(b"CgBI", bytes(4)) + strange.encoded("PNG")[8:],
+        "as programs of iPhones have them",
+    ),
+    "GIF whose pixels are no squares": (strange.with_byte(strange.encoded("GIF"), 12, 100), "pixel aspect of a GIF"),
+    "BMP with something before its pixels": (strange.bmp(before=b"a message"), "bytes before the pixels (9 bytes)"),
+    "bytes behind an old BMP": (strange.bmp(12) + b"a message", "bytes after the end"),
+    "BMP of colours told by numbers": (strange.bmp(108, more=bytes(20) + b"\1"), "calibrated colours in a BMP"),
+    "BMP of masks and a fourth channel": (
+        strange.bmp(40, 32, 3, struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)),
+        "1 further channel",
+    ),
+    "JPEG in a BMP": (strange.bmp(40, 0, 4), "a JPEG in a BMP"),
+    "icon with EXIF": (strange.icon(strange.png((b"eXIf", strange.exif()))), "EXIF of a PNG in an icon"),
+    "icon with colours": (strange.icon(strange.png(strange.DISPLAY_P3)), "code points 12/13/0/1 of a PNG in an icon"),
+    "bytes behind an icon": (strange.icon(strange.encoded("PNG"), b"a message"), "bytes after the end"),
+    "bytes behind a TGA": (strange.encoded("TGA")[:-26] + b"a message", "bytes after the end"),
+    "TGA of 32 bits": (
+        strange.with_byte(strange.encoded("TGA", Image.fromarray(strange.disc("own"))), 17, 0x20),
+        "a fourth channel that is not said to be alpha",
+    ),
+    "samples behind a PGM of text": (b"P2 2 2 255 1 2 3 4 5", "further samples"),
+    "samples behind a PBM of text": (b"P1 2 2 0 1 1 0 1", "further samples"),
+    "SGI with a map of colours": (strange.with_byte(strange.encoded("SGI"), 107, 1), "a map of colours"),
+    "JPEG 2000 of 4 bits": (strange.jpeg_2000_of_4_bits(), "4 bits a sample, whose white becomes grey"),
+    "bytes behind the boxes of a JPEG 2000": (
+        strange.encoded("JPEG2000") + b"message",
+        "bytes after the end (7 bytes)",
     ),
     "BMP of 32 bits": (strange.bmp_of_32_bits(), "1 further channel"),
     "two PPM of text in one": (b"P3 1 1 255 1 2 3\n" * 2, "further pictures"),
@@ -223,13 +272,28 @@ def test_what_follows_the_boxes_of_a_heic_is_no_damage() -> None:
 def test_auxiliary_pictures_of_heic_are_told() -> None:
     contents = inspect(heic_with_auxiliary(b"urn:com:apple:photo:2020:aux:hdrgainmap"))
     assert [part.name for part in contents.auxiliaries] == ["gain map"]
+    assert inspect(heic_with_auxiliary(b"", media=bytes(15) + b"a film " * 20)).losses[-1] == (
+        "unknown part bytes that no item names (155 bytes)"
+    )
+    told = {
+        strange.box(b"pasp", struct.pack(">II", 2, 1)): (),
+        strange.box(b"clap", struct.pack(">8I", 100, 1, 100, 1, 0, 1, 0, 1)): (
+            "what is outside of the clean aperture",
+        ),
+        strange.box(b"udes", bytes(8)): ("unknown part property udes (8 bytes)",),
+    }
+    for content, losses in told.items():
+        contents = inspect(heic_with_auxiliary(b"urn:mpeg:hevc:2015:auxid:1", content))
+        assert contents.losses == losses
+        assert (contents.part("pixel aspect") is not None) == (b"pasp" in content)
     contents = inspect(heic_with_auxiliary(b"urn:mpeg:hevc:2015:auxid:2"))
     assert [part.name for part in contents.auxiliaries] == ["depth map"]
     assert inspect(heic_with_auxiliary(b"urn:mpeg:hevc:2015:auxid:1")).alpha
 
 
-def heic_with_auxiliary(urn: bytes) -> bytes:
-    """The skeleton of a HEIC of two items, whose second is an auxiliary picture of the first."""
+def heic_with_auxiliary(urn: bytes, more: bytes = b"", media: bytes = bytes(15)) -> bytes:
+    """The skeleton of a HEIC of two items, whose second is an auxiliary picture of the first. more: a further property
+    of that."""
     box = strange.box
     full = bytes(4)
 
@@ -238,7 +302,7 @@ def heic_with_auxiliary(urn: bytes) -> bytes:
 
     places = struct.pack(">HHHHHII", 0x4400, 2, 1, 0, 1, 0, 10) + struct.pack(">HHHII", 2, 0, 1, 10, 5)
     size = box(b"ispe", full, struct.pack(">II", *strange.SIZE))
-    links = struct.pack(">IHBBHBBB", 2, 1, 1, 1, 2, 2, 1, 2)
+    links = struct.pack(">IHB", 2, 1, 1 + bool(more)) + bytes([1, *[3] * bool(more)]) + struct.pack(">HBBB", 2, 2, 1, 2)
     meta = box(
         b"meta",
         full,
@@ -246,9 +310,9 @@ def heic_with_auxiliary(urn: bytes) -> bytes:
         box(b"iinf", full, struct.pack(">H", 2), entry(1), entry(2)),
         box(b"iloc", full, places),
         box(b"iref", full, box(b"auxl", struct.pack(">HHH", 2, 1, 1))),
-        box(b"iprp", box(b"ipco", size, box(b"auxC", full, urn + b"\0")), box(b"ipma", full, links)),
+        box(b"iprp", box(b"ipco", size, box(b"auxC", full, urn + b"\0"), more), box(b"ipma", full, links)),
     )
-    return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + meta + box(b"mdat", bytes(15))
+    return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + meta + box(b"mdat", media)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -297,6 +361,17 @@ def test_every_row_of_the_page_names_its_test() -> None:
         line for line in tables.splitlines() if line.startswith("| ") and not line.startswith(("| kind", "| what |"))
     ]
     assert all(re.search(r"`test_\w+`(, `test_\w+`)* \|$", row) for row in rows)
+
+
+def test_lossless_jpegs_never_reach_a_decoder_that_they_would_break(monkeypatch: pytest.MonkeyPatch) -> None:
+    """simplejpeg makes an eighth of a picture, of these all of it, in the room for an eighth."""
+    simplejpeg = pytest.importorskip("simplejpeg")
+    asked = []
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *_, **__: asked.append(1))
+    assert inspect(strange.jpeg_without_transform()).holdable
+    assert not asked
+    inspect(strange.jpeg())
+    assert asked
 
 
 def test_damage_in_coded_data_is_told() -> None:

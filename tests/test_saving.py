@@ -6,14 +6,15 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import strange_pictures as strange
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from aecodec.errors import AecodecError, PictureWarning
-from aecodec.picture import Picture, load, metadata, names, save, to_image
+from aecodec.picture import Picture, load, metadata, names, save, strip, to_image
 from aecodec.picture.colour import profile_of
 from aecodec.picture.inspect import inspect
 
@@ -244,3 +245,65 @@ def test_orientation_is_changed_in_place(order: str) -> None:
     assert metadata.orientation_of(changed) == 1
     assert changed is not None
     assert sum(a != b for a, b in zip(raw, changed, strict=True)) == 1
+
+
+def test_segments_of_makers_are_held_and_written_again() -> None:
+    segments = [
+        strange.segment(1, b"FLIR\0\1\0\0" + bytes(range(200))),
+        strange.segment(12, b"Ducky\0\1\0\4\0\0\0\x50\0\2\0\3abc\0\0"),
+        strange.segment(7, b""),
+    ]
+    data = strange.with_segments(strange.jpeg(), *segments)
+    picture = loaded(data)
+    assert picture.more[names.SEGMENTS] == b"".join(segments)
+    assert names.describe(picture.more)[names.SEGMENTS] == "APP1 'FLIR', APP12 'Ducky', APP7 ''"
+    again, told = written(picture, ".jpg")
+    assert told is None or not told
+    assert loaded(again).more[names.SEGMENTS] == b"".join(segments)
+    assert written(picture, ".png")[1] == "left out of .png: APP1 'FLIR', APP12 'Ducky', APP7 ''"
+    assert names.SEGMENTS not in strip(picture, "all")[0].more
+    stripped, gone = strip(picture, "gps")
+    assert names.SEGMENTS not in stripped.more
+    assert gone == ["segments of the JPEG that may tell the position"]
+    forged = replace(picture, more={names.SEGMENTS: b"\xff\xe1\0\x05ab\xff\xd9"})
+    with pytest.raises(AecodecError, match="cannot be written as JPEG"):
+        written(forged, ".jpg")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "HEIF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_a_decoder_has_turned_is_turned_back(kind: str, orientation: int) -> None:
+    """So that EXIF stays as it is, and the picture is seen as it was meant to be."""
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    exif = Image.Exif()
+    exif[274] = orientation
+    exif[271] = "a maker"
+    data = strange.encoded(kind, Image.fromarray(strange.photo()), exif=exif.tobytes())
+    before = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    picture = loaded(data)
+    told = inspect(data).part("EXIF")
+    assert kind == "TIFF" or (picture.exif or b"").removeprefix(b"Exif\0\0") == (told or b"").removeprefix(b"Exif\0\0")
+    shown = ImageOps.exif_transpose(to_image(picture))
+    assert np.array_equal(np.asarray(shown), np.asarray(before))
+
+
+def test_colours_that_a_tiff_tells_by_primaries_are_told_again() -> None:
+    picture = loaded(strange.adobe_rgb_tiff())
+    assert struct.unpack("<8I", picture.more[names.CHROMATICITIES])[:2] == (31270, 32900)
+    assert loaded(written(picture, ".png")[0]).more[names.CHROMATICITIES] == picture.more[names.CHROMATICITIES]
+    assert loaded(written(picture, ".tif")[0]).icc
+
+
+def test_code_points_of_samples_that_were_no_rgb_are_those_of_the_full_range() -> None:
+    """Which is what their decoder has made of them; in a PNG the range is that of the samples."""
+    for matrix, full in ((1, 1), (0, 0)):
+        picture = replace(loaded(strange.encoded("PNG")), more={names.CICP: bytes([12, 13, matrix, 0])})
+        assert loaded(written(picture, ".png")[0]).more[names.CICP] == bytes([12, 13, 0, full])
+    narrow = inspect(strange.png((b"cICP", bytes([1, 13, 0, 0]))))
+    assert str(narrow.colour) == "colour by code points 1/13/0/0"
+
+
+def test_a_picture_that_is_hidden_all_over_keeps_its_colours() -> None:
+    pixels = np.dstack([strange.photo(), np.zeros(strange.SIZE[::-1], np.uint8)])
+    assert np.array_equal(loaded(strange.encoded("PNG", Image.fromarray(pixels))).colour, strange.photo())

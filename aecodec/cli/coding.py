@@ -29,7 +29,7 @@ from aecodec.cli.options import (
     take_options,
     together,
 )
-from aecodec.errors import AecodecError, FormatError, PictureWarning
+from aecodec.errors import AecodecError, FormatError, OddityWarning, PictureWarning
 from aecodec.facts import model_name
 from aecodec.files import PICTURE_SUFFIXES, STANDARD, Conversion
 from aecodec.progress import Progress
@@ -267,6 +267,7 @@ def _run(
                 progress.doing(output.printable(job.source.name))
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("error" if strict else "always", PictureWarning)
+                    warnings.simplefilter("always", OddityWarning)  # of what loses nothing
                     facts = one(load, job)
             except BrokenPipeError:
                 raise  # nobody reads the output: no job has a purpose any more

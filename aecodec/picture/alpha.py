@@ -77,7 +77,7 @@ def fill_hidden(picture: Picture) -> Picture:
     if picture.alpha is None:
         return picture
     seen = picture.alpha > 0
-    if seen.all():
+    if seen.all() or not seen.any():  # who hides all colours has not made them to be hidden
         return picture
     colour = picture.colour if picture.colour.ndim == 3 else picture.colour[:, :, None]
     filled = np.where(seen[:, :, None], colour, np.round(around(colour.astype(np.float32), seen)).astype(colour.dtype))

@@ -13,12 +13,13 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from aecodec.container import MAGIC, check_limit
-from aecodec.errors import AecodecError, PictureWarning
+from aecodec.errors import AecodecError, OddityWarning, PictureWarning
 from aecodec.picture import metadata
 from aecodec.picture.alpha import fill_hidden
 from aecodec.picture.deep import Deep, deep_samples
 from aecodec.picture.door import UnreadError, can_open_heif, foreign, open_image
 from aecodec.picture.inspect import Contents, inspect, jpeg, png, tiff
+from aecodec.picture.turning import turned_from
 from aecodec.picture.types import Picture, Pixels, Samples, Source
 
 OPAQUE = {"1": "L", "L": "L", "RGB": "RGB", "RGBX": "RGB", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB"}
@@ -31,7 +32,8 @@ def load(source: Source, pixel_limit: int | None = None) -> Picture:
 
     Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, or float32 from 0 to 1, which become 16 bits.
     What happens to each kind of picture is in docs/pictures.md; a PictureWarning names, in one line, what of a file is
-    not held. The EXIF orientation stays in the metadata, pixels are not turned.
+    not held, an OddityWarning what is odd about it, if that is all. The EXIF orientation stays in the metadata, pixels
+    are not turned.
     pixel_limit: of files, checked before any pixel is decoded.
     Raises AecodecError if the source is not one plain picture or is damaged, LimitError if it has more pixels than the
     limit or Pillow holds it for a decompression bomb, OSError if it cannot be read.
@@ -44,7 +46,7 @@ def load(source: Source, pixel_limit: int | None = None) -> Picture:
     phrases = [f"not kept: {', '.join(found.losses)}"] if found.losses else []
     phrases += [f"kept as it is: {', '.join(found.oddities)}"] if found.oddities else []
     if phrases:
-        warnings.warn("; ".join(phrases), PictureWarning, stacklevel=2)
+        warnings.warn("; ".join(phrases), PictureWarning if found.losses else OddityWarning, stacklevel=2)
     return found.picture
 
 
@@ -171,10 +173,12 @@ def _decoded(image: Image.Image, contents: Contents, deep: Deep | None) -> tuple
             icc = None  # it does not describe the result
     else:
         picture, losses = Picture(*deep[:2], depth=deep[2]), []
+    told = turned = metadata.orientation_of(exif)
     if contents.kind in ("HEIC", "TIFF"):  # their decoders turn the picture upright
-        exif = metadata.with_orientation(exif, 1) if exif else None
-    elif contents.kind == "AVIF":  # its decoder tells the turn as an orientation
-        exif = metadata.with_orientation(exif, image.getexif().get(metadata.ORIENTATION, 1)) or None
+        turned = 1
+    elif contents.kind == "AVIF":  # its decoder tells the turn of the boxes
+        turned = image.getexif().get(metadata.ORIENTATION, 1)
+    picture = turned_from(picture, turned, told)
     return (
         Picture(
             picture.colour,

@@ -24,6 +24,7 @@ from aecodec.picture.names import (
     PICTURE_INDEX,
     PNG_CHUNKS,
     RESOLUTION,
+    SEGMENTS,
     TRAILING,
 )
 from aecodec.picture.types import Picture
@@ -33,6 +34,7 @@ FROM_PARTS = {  # names of parts that `inspect` finds, whose bytes a chunk holds
     "IPTC": IPTC,
     "comment": COMMENT,
     "gain map version": GAIN_VERSION,
+    "segment": SEGMENTS,
 }
 SUB_EXIF = (34665, 34853, 40965)  # tags that lead to further EXIF: camera, GPS, interoperability
 ORIENTATION, GPS = 0x112, 34853
@@ -262,7 +264,7 @@ XMP_POSITION = re.compile(
     rb"""\s[\w.-]+:GPS\w+\s*=\s*("[^"]*"|'[^']*')|<([\w.-]+:GPS\w+)(\s[^>]*)?(/>|>.*?</\2\s*>)""", re.DOTALL
 )
 STRIPS = ("gps", "all")
-DESCRIBING = (MORE_XMP, IPTC, COMMENT, PNG_CHUNKS)  # what tells of the picture, not how to show it
+DESCRIBING = (MORE_XMP, IPTC, COMMENT, PNG_CHUNKS, SEGMENTS)  # what tells of the picture, not how to show it
 
 
 def strip(picture: Picture, what: str) -> tuple[Picture, list[str]]:
@@ -287,4 +289,6 @@ def strip(picture: Picture, what: str) -> tuple[Picture, list[str]]:
             gone.append(
                 "what follows the JPEG, which may tell the position" if name == TRAILING else "the extended XMP"
             )
+    if more.pop(SEGMENTS, None) is not None:
+        gone.append("segments of the JPEG that may tell the position")
     return replace(picture, exif=exif or None, xmp=xmp or None, more=more), gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from aecodec import container
 from aecodec.errors import FormatError
@@ -10,7 +11,7 @@ from aecodec.errors import FormatError
 # Ancillary chunks of an .aec file, by what they hold; docs/format/container.md says how.
 MORE_XMP, IPTC, RESOLUTION, COMMENT, PNG_CHUNKS = "xmpe", "iptc", "dens", "note", "pngc"
 CICP, GAMMA, CHROMATICITIES = "cicp", "gama", "chrm"
-TRAILING, PICTURE_INDEX, GAIN_VERSION = "tail", "mpfi", "gmvs"
+TRAILING, PICTURE_INDEX, GAIN_VERSION, SEGMENTS = "tail", "mpfi", "gmvs", "segs"
 PREVIEW, DENOISED, NEUTRAL = "prvw", "dnse", "neut"
 NAMES = {
     "ALPH": "alpha",
@@ -30,6 +31,7 @@ NAMES = {
     TRAILING: "what follows the JPEG",
     PICTURE_INDEX: "index of pictures",
     GAIN_VERSION: "gain map version",
+    SEGMENTS: "segments of a JPEG",
     PREVIEW: "preview",
     DENOISED: "denoised",
     NEUTRAL: "red, green and blue are equal",
@@ -59,6 +61,12 @@ def describe(chunks: Mapping[str, bytes]) -> dict[str, str]:
         from aecodec.picture.inspect import jpeg
 
         names[TRAILING] = jpeg.name_of_trailing(chunks[TRAILING], xmp, PICTURE_INDEX in chunks)
+    if SEGMENTS in chunks:
+        from aecodec.picture.inspect import jpeg
+        from aecodec.picture.inspect.contents import DamagedError
+
+        with suppress(DamagedError):
+            names[SEGMENTS] = ", ".join(dict.fromkeys(jpeg.names_of_segments(chunks[SEGMENTS])))
     if len(chunks.get(DENOISED, b"")) == 2:
         names[DENOISED] += f", sigma {int.from_bytes(chunks[DENOISED], 'little') / 100:g} of 255"
     if CICP in chunks:

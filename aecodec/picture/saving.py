@@ -40,7 +40,7 @@ HOLDS = {  # what of a picture files of a format hold; see `names.NAMES`
     "WEBP": ("exif", "iccp", "xmpd"),
     "JPEG": (
         *("exif", "iccp", "xmpd", names.MORE_XMP, names.IPTC, names.RESOLUTION, names.COMMENT),
-        *(names.TRAILING, names.PICTURE_INDEX, names.GAIN_VERSION),
+        *(names.TRAILING, names.PICTURE_INDEX, names.GAIN_VERSION, names.SEGMENTS),
     ),
     "AVIF": ("exif", "iccp", "xmpd"),
     "HEIF": ("exif", "iccp", "xmpd", names.CICP),

@@ -22,20 +22,26 @@ def turned_upright(picture: Picture) -> Picture:
     orientation = metadata.orientation_of(picture.exif)
     if orientation not in TURNS:
         return picture
-    quarters, mirrored = TURNS[orientation]
-
-    def turned(samples: Samples) -> Samples:
-        result = np.rot90(samples, quarters)
-        return np.ascontiguousarray(result[:, ::-1] if mirrored else result)
-
     more = dict(picture.more)
     if GAIN_MAP.intersection(more):
         warnings.warn("left out: the gain map, which is not turned", PictureWarning, stacklevel=2)
         more = {name: chunk for name, chunk in more.items() if name not in GAIN_MAP | {names.TRAILING}}
-    return replace(
-        picture,
-        colour=turned(picture.colour),
-        alpha=None if picture.alpha is None else turned(picture.alpha),
-        exif=metadata.with_orientation(picture.exif, 1),
-        more=more,
-    )
+    turned = turned_from(picture, orientation, 1)
+    return replace(turned, exif=metadata.with_orientation(picture.exif, 1), more=more)
+
+
+def turned_from(picture: Picture, before: int, after: int) -> Picture:
+    """The picture with samples that are to be turned as one EXIF orientation says, turned so that they are to be turned
+    as another says; metadata stay."""
+
+    def turned(samples: Samples) -> Samples:
+        quarters, mirrored = TURNS.get(before, (0, False))
+        upright = np.rot90(samples, quarters)
+        upright = upright[:, ::-1] if mirrored else upright
+        quarters, mirrored = TURNS.get(after, (0, False))
+        return np.ascontiguousarray(np.rot90(upright[:, ::-1] if mirrored else upright, -quarters))
+
+    if before == after:
+        return picture
+    alpha = None if picture.alpha is None else turned(picture.alpha)
+    return replace(picture, colour=turned(picture.colour), alpha=alpha)

@@ -26,8 +26,9 @@ def png(data: bytes, chunks: Mapping[str, bytes]) -> bytes:
     after = len(pngs.SIGNATURE) + 25
     parts = []
     if names.CICP in chunks:
-        primaries, transfer, _, full = chunks[names.CICP]
-        parts.append((b"cICP", bytes([primaries, transfer, 0, full])))  # the samples are RGB
+        primaries, transfer, matrix, full = chunks[names.CICP]
+        # The samples are RGB; if they were not, their decoder has stretched them to the full range.
+        parts.append((b"cICP", bytes([primaries, transfer, 0, full or matrix != 0])))
     if profile := chunks.get("iccp"):
         parts.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(profile)))
     if names.GAMMA in chunks:
@@ -132,6 +133,9 @@ def jpeg(data: bytes, chunks: Mapping[str, bytes], left_out: list[str]) -> bytes
             out += _segment(13, jpegs.PHOTOSHOP + iptc[at : at + size])
     if version := chunks.get(names.GAIN_VERSION):
         out += _segment(2, version)
+    if segments := chunks.get(names.SEGMENTS):
+        jpegs.names_of_segments(segments)  # raises if they would break the file
+        out += segments
     if comment := chunks.get(names.COMMENT):
         for at in range(0, len(comment), MAX_SEGMENT):
             part = comment[at : at + MAX_SEGMENT]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aecodec.picture.inspect import boxes, jpeg, jpeg2000, others, png, tiff
-from aecodec.picture.inspect.contents import HELD, UNREAD, Colour, Contents, DamagedError, Part, Reader
+from aecodec.picture.inspect.contents import HELD, RAW, UNREAD, Colour, Contents, DamagedError, Part, Reader
 
 __all__ = ["HELD", "Colour", "Contents", "Part", "inspect"]
 
@@ -58,11 +58,11 @@ REFUSED: tuple[tuple[bytes, int, str, str], ...] = (  # signature, its place, ki
     (b"<?xml", 0, "XML", "a drawing or a document"),
     (b"\xd7\xcd\xc6\x9a", 0, "WMF", "a drawing"),
     (b"\1\0\0\0", 0, "EMF or another file", "not a picture"),
-    (b"FUJIFILMCCD-RAW", 0, "raw of a camera (RAF)", "raw data of a camera's sensor, not yet a picture"),
-    (b"FOVb", 0, "raw of a camera (X3F)", "raw data of a camera's sensor, not yet a picture"),
-    (b"\0MRM", 0, "raw of a camera (MRW)", "raw data of a camera's sensor, not yet a picture"),
-    (b"HEAPCCDR", 6, "raw of a camera (CRW)", "raw data of a camera's sensor, not yet a picture"),
-    (b"IIII", 8, "raw of a camera (IIQ)", "raw data of a camera's sensor, not yet a picture"),
+    (b"FUJIFILMCCD-RAW", 0, "raw of a camera (RAF)", RAW),
+    (b"FOVb", 0, "raw of a camera (X3F)", RAW),
+    (b"\0MRM", 0, "raw of a camera (MRW)", RAW),
+    (b"HEAPCCDR", 6, "raw of a camera (CRW)", RAW),
+    (b"IIII", 8, "raw of a camera (IIQ)", RAW),
     (AEC, 0, "aec", "an .aec file already"),
 )
 
@@ -95,7 +95,7 @@ def _inspect(data: bytes | memoryview) -> Contents:
         return Contents("unknown", refusal="the file is empty")
     for signature, place, kind, why in REFUSED:
         if data[place : place + len(signature)] == signature:
-            return Contents(kind, refusal=why)
+            return Contents(kind, refusal=why, unread=why in (RAW, UNREAD))
     kind, inspector = next(
         (entry[2:] for entry in READERS if data[entry[1] : entry[1] + len(entry[0])] == entry[0]),
         ("TGA", others.inspect_tga),

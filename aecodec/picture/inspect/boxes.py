@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from aecodec.picture.inspect import png
-from aecodec.picture.inspect.contents import SRGB_CICP, Colour, Contents, DamagedError, Part, Reader
+from aecodec.picture.inspect.contents import RAW, SRGB_CICP, Colour, Contents, DamagedError, Part, Reader
 
 KINDS = {  # by brand; what is a sequence is one, too
     b"avif": "AVIF",
@@ -37,8 +37,10 @@ AUXILIARY = (  # urns of auxiliary pictures, by what is in them
 )
 ALPHA = (b"auxiliary:alpha", b"auxid:1")
 PROPERTIES = frozenset(  # of pictures, that Pillow's readers use or that describe the coding
-    b"ispe pixi hvcC av1C colr irot imir clap pasp auxC lsel a1op a1lx rloc tols iscl".split()
+    b"ispe pixi hvcC av1C colr irot imir clap auxC lsel a1op a1lx rloc tols iscl".split()
 )
+OF_META = frozenset(b"hdlr pitm iinf iloc iref iprp idat dinf grpl free skip".split())
+SLACK = 64  # bytes of media data that no item names
 HDR = (16, 18)  # transfers, PQ and HLG, that profiles can only hint at
 DISPLAY = {b"clli": "content light level", b"mdcv": "mastering display"}
 TOP_LEVEL = (b"ftyp", b"meta", b"mdat", b"free", b"skip", b"moov", b"wide", b"idat", b"styp")
@@ -46,7 +48,7 @@ MAX_ITEMS = 4096
 
 
 def inspect_heif(reader: Reader) -> Contents:
-    boxes, end = _top_level(reader)
+    boxes, rest = top_level(reader, 0, (b"meta", b"mdat"))
     if not boxes or boxes[0][0] != b"ftyp":
         raise DamagedError("no file type box")
     brands = reader.bytes(boxes[0][1], boxes[0][2] - boxes[0][1])
@@ -55,29 +57,33 @@ def inspect_heif(reader: Reader) -> Contents:
         return Contents("film or another file of boxes", refusal="not a picture, by its brands")
     kind = "AVIF" if "AVIF" in known else known[0]
     if kind.startswith("raw"):
-        return Contents(kind, refusal="raw data of a camera's sensor, not yet a picture")
+        return Contents(kind, refusal=RAW, unread=True)
     meta = next(((start, end) for name, start, end in boxes if name == b"meta"), None)
     frames = 2 if any(name == b"moov" for name, *_ in boxes) else 1
     unknown = [Part(f"box {name_of(name)}", end - start) for name, start, end in boxes if name not in TOP_LEVEL]
     if meta is None:
         raise DamagedError("no meta box")
-    rest = bytes(reader.data[end:])
-    contents = _Items(reader, *meta).contents(kind, frames, unknown)
-    return replace(contents, trailing=Part("bytes after the end", len(rest), rest) if rest.strip(b"\0") else None)
+    items = _Items(reader, *meta)
+    if frames == 1 and (unnamed := items.unnamed([box[1:] for box in boxes if box[0] == b"mdat"])) > SLACK:
+        unknown.append(Part("bytes that no item names", unnamed))
+    contents = items.contents(kind, frames, unknown)
+    return replace(contents, trailing=rest)
 
 
-def _top_level(reader: Reader) -> tuple[list[tuple[bytes, int, int]], int]:
-    """The boxes of a file, and where they end: what follows the picture may be something else."""
+def top_level(reader: Reader, at: int, needed: Collection[bytes]) -> tuple[list[tuple[bytes, int, int]], Part | None]:
+    """The boxes of a file from this place on, and what follows them and is none. Raises DamagedError if it may be one
+    that was cut, or those that are needed are not all there."""
     boxes: list[tuple[bytes, int, int]] = []
     try:
-        for box in boxes_in(reader, 0, len(reader)):
+        for box in boxes_in(reader, at, len(reader)):
             boxes.append(box)
     except DamagedError:
         end = boxes[-1][2] if boxes else 0
-        if reader.data[end + 4 : end + 8] in TOP_LEVEL or not {b"meta", b"mdat"} <= {name for name, *_ in boxes}:
+        if reader.data[end + 4 : end + 8] in (*TOP_LEVEL, *needed) or not set(needed) <= {name for name, *_ in boxes}:
             raise
-        return boxes, end
-    return boxes, len(reader)
+        rest = bytes(reader.data[end:])
+        return boxes, Part("bytes after the end", len(rest), rest)
+    return boxes, None
 
 
 @dataclass
@@ -103,13 +109,13 @@ class _Items:
         self.properties: list[tuple[bytes, bytes]] = []
         self.primary = 0
         self.idat = 0
-        self.unknown: list[Part] = []
         boxes = {name: (at, stop) for name, at, stop in boxes_in(reader, start + 4, end)}
         if b"iinf" not in boxes or b"iloc" not in boxes or b"pitm" not in boxes:
             raise DamagedError("no items in the meta box")
         at = boxes[b"pitm"][0]
         self.primary = reader.number(at + 4, 4 if reader.number(at, 1) else 2)
         self.idat = boxes.get(b"idat", (0, 0))[0]
+        self.unknown = [Part(f"box {name_of(name)}", b - a) for name, (a, b) in boxes.items() if name not in OF_META]
         self._read_infos(*boxes[b"iinf"])
         self._read_places(*boxes[b"iloc"])
         if b"iref" in boxes:
@@ -197,7 +203,21 @@ class _Items:
             raise DamagedError("an item that is larger than the file")
         return b"".join(self.reader.bytes(base + offset, length) for offset, length in item.extents)
 
+    def unnamed(self, media: list[tuple[int, int]]) -> int:
+        """How many bytes of the boxes of media data no item names."""
+        named = sorted(extent for item in self.items.values() if not item.inside for extent in item.extents)
+        count = 0
+        for start, end in media:
+            at = start
+            for place, size in named:
+                if start <= place < end:
+                    count += _filled(self.reader, at, place)
+                    at = max(at, place + size)
+            count += _filled(self.reader, at, end)
+        return count
+
     def contents(self, kind: str, frames: int, unknown: list[Part]) -> Contents:
+        unknown = [*unknown, *self.unknown]
         if self.primary not in self.items:
             raise DamagedError("no main picture among the items")
         parts = self._family(self.primary)
@@ -237,10 +257,19 @@ class _Items:
                 frames += 1
         colours = [data for name, data in self.properties_of(self.primary) if name == b"colr"]
         icc = next((data[4:] for data in colours if data[:4] in (b"prof", b"rICC")), None)
+        outside: tuple[str, ...] = ()
         if icc:
             metadata.append(Part("ICC profile", len(icc), icc))
         for tag, data in self.properties_of(self.primary):
-            if tag in DISPLAY:
+            if tag == b"clap" and size:
+                over = struct.unpack(">4I", data[:16].ljust(16, b"\0"))
+                if (over[0], over[2]) != (width * over[1], height * over[3]):
+                    outside = ("what is outside of the clean aperture",)
+            elif tag == b"pasp":
+                across, down = struct.unpack(">II", data[:8].ljust(8, b"\0"))
+                if across != down:  # a PNG says it the other way round, by pixels per unit
+                    metadata.append(Part("pixel aspect", 9, struct.pack(">IIB", down, across, 0)))
+            elif tag in DISPLAY:
                 metadata.append(Part(DISPLAY[tag], len(data), _as_png(tag, data)))
             elif tag not in PROPERTIES:
                 unknown.append(Part(f"property {name_of(tag)}", len(data)))
@@ -262,7 +291,7 @@ class _Items:
             auxiliaries=tuple(auxiliaries),
             metadata=tuple(metadata),
             unknown=tuple(unknown),
-            unheld=unheld,
+            unheld=(*outside, *unheld),
         )
 
     def _family(self, number: int) -> set[int]:
@@ -306,6 +335,11 @@ def boxes_in(reader: Reader, at: int, end: int) -> Iterator[tuple[bytes, int, in
         at += size
     if at < end and bytes(reader.data[at:end]).strip(b"\0"):
         raise DamagedError(f"{end - at} bytes at {at} are no box")
+
+
+def _filled(reader: Reader, start: int, end: int) -> int:
+    """Bytes from one place to another, if they are not all zeros."""
+    return end - start if end > start and bytes(reader.data[start:end]).strip(b"\0") else 0
 
 
 def _version(reader: Reader, at: int) -> int:

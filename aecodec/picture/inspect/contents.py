@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 # Names of the parts that an .aec file holds byte for byte; metadata.py says in which chunks.
 HELD = frozenset(
     {"EXIF", "ICC profile", "XMP", "extended XMP", "IPTC", "IPTC record", "comment", "resolution", "pixel aspect"}
-    | {"index of pictures", "gain map version"}
+    | {"index of pictures", "gain map version", "segment", "rendering intent"}
     | {
         "text",
         "time of change",
@@ -26,6 +26,7 @@ SINGLE = frozenset({"EXIF", "XMP", "extended XMP", "ICC profile", "resolution", 
 
 
 UNREAD = "a picture in a format that aecodec does not read"
+RAW = "raw data of a camera's sensor, not yet a picture"
 
 
 class DamagedError(Exception):
@@ -42,7 +43,7 @@ class Part:
     data: bytes = field(default=b"", repr=False)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.size:,} bytes)" if self.size else self.name
+        return f"{self.name} ({self.size:,} byte{'s' * (self.size != 1)})" if self.size else self.name
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Contents:
     auxiliaries: further pictures: gain maps, depth maps, thumbnails, layers. trailing: what follows the picture.
     metadata: parts with their bytes. unknown: parts that this module does not know.
     oddities: phrases for what is not as it should be, though nothing is lost by it.
-    refusal: why the file is no plain picture at all, if it is not.
+    refusal: why the file is no plain picture at all, if it is not. unread: it is a whole picture then, but of a kind
+    that nothing here reads.
     losses: phrases for what an .aec file does not hold of it.
     """
 
@@ -100,6 +102,7 @@ class Contents:
     unknown: tuple[Part, ...] = ()
     oddities: tuple[str, ...] = ()
     refusal: str | None = None
+    unread: bool = False
     unheld: tuple[str, ...] = ()  # further losses, found by the reader of the format
 
     @property

@@ -11,6 +11,7 @@ from aecodec.picture.inspect.contents import UNREAD, Contents, DamagedError, Par
 
 SOI, EOI, SOS, DNL, COM = 0xD8, 0xD9, 0xDA, 0xDC, 0xFE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame: what the picture is
+OF_COSINES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # frames of the usual transform; others cannot be decoded smaller
 JPEG_LS = 0xF7  # a frame of another code, whose data look like markers
 LAYOUT = FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, DNL}  # tables and sizes: how it is coded
 BARE = frozenset(range(0xD0, 0xD8)) | {0x01}  # markers without a length
@@ -19,6 +20,8 @@ NO_END, END = "no end marker", bytes([0xFF, EOI])
 EXIF, XMP, MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 ICC, MPF, PHOTOSHOP = b"ICC_PROFILE\0", b"MPF\0", b"Photoshop 3.0\0"
 DUCKY = b"Ducky\0\1\0\4"
+OF_THE_CODE = (11, 14)  # of what others than these segments' makers know, that belongs to the coded samples or vouches
+# for them: JPEG XT, JPEG-HDR, C2PA; colour transforms
 GUID = re.compile(rb"HasExtendedXMP\s*(?:=\s*[\"']|>)\s*([0-9A-Fa-f]{32})")
 GAIN_MAP_MARKS = (b"hdrgm:Version", b"HDRGainMap", b"urn:iso:std:iso:ts:21496")
 FILM_MARKS = (b"MotionPhoto", b"MicroVideo", b"MotionPhoto_Data")
@@ -32,12 +35,14 @@ class _Found:
     height: int = 0
     depth: int = 8
     components: int = 0
+    frame: int = 0  # its marker
     scans: int = 0
     jpeg_ls: bool = False
     metadata: list[Part] = field(default_factory=list)
     unknown: list[Part] = field(default_factory=list)
     icc: dict[int, bytes] = field(default_factory=dict)
     icc_count: int = 0
+    icc_spans: list[tuple[int, int]] = field(default_factory=list)  # where its segments are
     more_xmp: dict[bytes, dict[int, bytes]] = field(default_factory=dict)  # by what they belong to, and their place
     more_xmp_sizes: dict[bytes, int] = field(default_factory=dict)
     comments: list[bytes] = field(default_factory=list)
@@ -48,7 +53,7 @@ class _Found:
 def inspect_jpeg(reader: Reader) -> Contents:
     found = _walk(reader)
     if found.jpeg_ls:
-        return Contents("JPEG-LS", refusal=UNREAD)
+        return Contents("JPEG-LS", refusal=UNREAD, unread=True)
     if not found.scans or not found.components:
         raise DamagedError("no picture between the segments")
     metadata = found.metadata
@@ -68,7 +73,11 @@ def inspect_jpeg(reader: Reader) -> Contents:
         oddities.append(NO_END)
     elif found.end < len(reader):
         trailing = _trailing(reader, found)
-    damage = _damage(bytes(reader.data) + (END if found.end is None else b""))
+    damage = (
+        _damage(_without(reader.data, found.icc_spans) + (END if found.end is None else b""))
+        if (found.frame in OF_COSINES)
+        else ""
+    )
     samples = {1: "grey", 3: "RGB", 4: "CMYK"}.get(found.components, f"{found.components} components")
     return Contents(
         "JPEG",
@@ -84,11 +93,16 @@ def inspect_jpeg(reader: Reader) -> Contents:
     )
 
 
+def _without(data: memoryview, spans: list[tuple[int, int]]) -> bytes:
+    starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(data)]
+    return b"".join(bytes(data[start:end]) for start, end in zip(starts, ends, strict=True))
+
+
 def _damage(data: bytes) -> str:
     """What a decoder that is told to be strict says of the coded data; nothing if they are whole, or if there is none.
 
     Pillow shows a picture whatever bits have flipped in it. This decoder makes an eighth of the picture, in a
-    fraction of the time.
+    fraction of the time. It must get none that has no transform: of those it writes more than it has room for.
     """
     try:
         import simplejpeg
@@ -135,6 +149,7 @@ def _walk(reader: Reader) -> _Found:
             return found
         elif marker in FRAMES:
             _frame(found, segment)
+            found.frame = marker
         elif marker == COM:
             found.comments.append(segment)
         elif 0xE0 <= marker <= 0xEF:
@@ -180,6 +195,7 @@ def _application(found: _Found, number: int, segment: bytes, at: int) -> None:
     elif number == 2 and segment.startswith(ICC) and len(segment) >= len(ICC) + 2:
         found.icc[segment[len(ICC)]] = segment[len(ICC) + 2 :]
         found.icc_count = segment[len(ICC) + 1]
+        found.icc_spans.append((at, at + 4 + len(segment)))
     elif number == 2 and segment.startswith(MPF):
         found.index_at = at + 4 + len(MPF)
         found.metadata.append(Part("index of pictures", len(segment), segment[len(MPF) :]))
@@ -192,9 +208,29 @@ def _application(found: _Found, number: int, segment: bytes, at: int) -> None:
     elif number == 12 and segment.startswith(DUCKY) and len(segment) <= len(DUCKY) + 6:
         pass  # at what quality it was coded, and neither a comment nor a copyright
     else:
-        name = segment[:12].split(b"\0")[0].decode("ascii", "replace")
-        name = name if name.isprintable() else "?"
-        found.unknown.append(Part(f"APP{number} {name!r}", len(segment), segment))
+        whole = bytes([0xFF, 0xE0 + number]) + struct.pack(">H", len(segment) + 2) + segment
+        if number in OF_THE_CODE:
+            found.unknown.append(Part(_name_of_segment(number, segment), len(segment)))
+        else:
+            found.metadata.append(Part("segment", len(whole), whole))
+
+
+def _name_of_segment(number: int, segment: bytes) -> str:
+    name = segment[:12].split(b"\0")[0].decode("ascii", "replace")
+    return f"APP{number} {name if name.isprintable() else '?'!r}"
+
+
+def names_of_segments(data: bytes) -> list[str]:
+    """What application segments, one after the other, are called. Raises DamagedError if they are none."""
+    reader, at, names = Reader(data), 0, []
+    while at < len(data):
+        mark, marker = reader.bytes(at, 2)
+        length = reader.number(at + 2, 2)
+        if mark != 0xFF or not 0xE0 <= marker <= 0xEF or length < 2:
+            raise DamagedError(f"no application segment at byte {at}")
+        names.append(_name_of_segment(marker - 0xE0, reader.bytes(at + 4, length - 2)))
+        at += 2 + length
+    return names
 
 
 def _extended_xmp(found: _Found) -> Iterator[Part]:

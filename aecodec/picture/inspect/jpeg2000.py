@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from aecodec.picture.inspect.boxes import boxes_in, code_points, name_of
+from aecodec.picture.inspect.boxes import boxes_in, code_points, name_of, top_level
 from aecodec.picture.inspect.contents import SRGB_CICP, Colour, Contents, DamagedError, Part, Reader
 
 JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -16,17 +16,18 @@ ENCODERS = (b"Created by OpenJPEG", b"Kakadu-", b"Kdu-", b"Creator: ")
 
 def inspect_jpeg_2000(reader: Reader) -> Contents:
     if reader.data[:4] == CODESTREAM:
-        return _codestream(reader, 0, [], None, [])
+        return _codestream(reader, 0, len(reader), [], None, [])
     metadata: list[Part] = []
     unknown: list[Part] = []
     colour: Colour | None = None
-    stream, streams = None, 0
+    stream, streams, stop = None, 0, 0
     palette = False
-    for name, start, end in boxes_in(reader, 12, len(reader)):
+    boxes, rest = top_level(reader, 12, (b"jp2h", b"jp2c"))
+    for name, start, end in boxes:
         data_size = end - start
         if name == b"jp2c":
             streams += 1
-            stream = start if stream is None else stream
+            stream, stop = (start, end) if stream is None else (stream, stop)
         elif name == b"jp2h":
             for inner, at, stop in boxes_in(reader, start, end):
                 if inner == b"colr" and reader.number(at, 1) in (2, 3):
@@ -57,12 +58,13 @@ def inspect_jpeg_2000(reader: Reader) -> Contents:
             unknown.append(Part(f"box {name_of(name)}", data_size))
     if stream is None:
         raise DamagedError("no codestream")
-    contents = replace(_codestream(reader, stream, metadata, colour, unknown), frames=streams)
+    contents = replace(_codestream(reader, stream, stop, metadata, colour, unknown), frames=streams)
+    contents = replace(contents, trailing=rest or contents.trailing)
     return replace(contents, samples="palette") if palette else contents
 
 
 def _codestream(
-    reader: Reader, start: int, metadata: list[Part], colour: Colour | None, unknown: list[Part]
+    reader: Reader, start: int, stop: int, metadata: list[Part], colour: Colour | None, unknown: list[Part]
 ) -> Contents:
     if reader.bytes(start, 4) != CODESTREAM:
         raise DamagedError("no header of a codestream")
@@ -70,8 +72,12 @@ def _codestream(
     components = reader.number(start + 40, 2)
     kinds = [reader.number(start + 42 + 3 * k, 1) for k in range(min(components, 8))]
     depths = [(kind & 127) + 1 for kind in kinds]
+    unheld = ["signed samples"] if any(kind & 128 for kind in kinds) else []
+    unheld += ["samples of different depths"] if len(set(depths)) > 1 else []
+    if min(depths, default=8) < 8:  # decoders make 8 bits of them by zeros
+        unheld.append(f"{min(depths)} bits a sample, whose white becomes grey")
     comments, end = _comments_of(reader, start)
-    rest = bytes(reader.data[end:]) if start == 0 and end else b""  # of a codestream without boxes
+    rest = bytes(reader.data[end:stop]) if end else b""
     return Contents(
         "JPEG 2000",
         x1 - x0,
@@ -82,7 +88,7 @@ def _codestream(
         colour=colour,
         trailing=Part("bytes after the end", len(rest), rest) if rest.strip(b"\0") else None,
         metadata=(*metadata, *comments),
-        unheld=("signed samples",) if any(kind & 128 for kind in kinds) else (),
+        unheld=tuple(unheld),
         unknown=tuple(unknown),
     )
 

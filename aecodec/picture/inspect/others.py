@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import struct
 
-from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
+from aecodec.picture.inspect import png
+from aecodec.picture.inspect.contents import UNREAD, Contents, DamagedError, Part, Reader
 
 WEBP_LAYOUT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 PNM_TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*([^\s#]+)")
@@ -78,6 +79,9 @@ def inspect_gif(reader: Reader) -> Contents:
             at = end
         else:
             raise DamagedError(f"block {kind:02X} at byte {at}")
+    aspect = reader.number(12, 1)
+    if aspect and aspect != 49:  # 49 is square
+        metadata.append(Part("pixel aspect of a GIF", 1))
     return Contents(
         "GIF",
         width,
@@ -110,23 +114,33 @@ def inspect_bmp(reader: Reader) -> Contents:
     head = int.from_bytes(reader.bytes(14, 4), "little")
     if head < 40:
         width, height, _, bits = struct.unpack("<HHHH", reader.bytes(18, 8))
-        return Contents("BMP", width, height, samples="palette" if bits <= 8 else "RGB")
+        end = int.from_bytes(reader.bytes(10, 4), "little") + -(-width * bits // 32) * 4 * height
+        rest = _rest(reader.data[end:])
+        return Contents("BMP", width, height, samples="palette" if bits <= 8 else "RGB", trailing=rest)
     width, height, _, bits, compression = struct.unpack("<iiHHI", reader.bytes(18, 16))
     x, y = struct.unpack("<ii", reader.bytes(38, 8))
-    depth = 8
+    if compression in (4, 5):
+        inner = {4: "JPEG", 5: "PNG"}[compression]
+        return Contents("BMP", width, abs(height), refusal=f"a {inner} in a BMP: no decoder reads it", unread=True)
+    depth, opaque = 8, compression in (0, 3)  # whether a fourth channel has no meaning
     if compression in (3, 6):
         masks = struct.unpack("<3I", reader.bytes(54, 12))
         depth = max([8, *(mask.bit_count() for mask in masks)])
+        opaque = compression == 3 and (head < 56 or not any(reader.bytes(66, 4)))
     metadata = [Part("resolution", 9, struct.pack(">IIB", x, y, 1))] if x > 0 and y > 0 else []
-    if head >= 124:
+    if head >= 108:
         space = reader.bytes(14 + 56, 4)  # as little-endian letters
-        if space in (b"KNIL", b"DEBM"):
+        if head >= 124 and space in (b"KNIL", b"DEBM"):
             metadata.append(Part("profile in a BMP", int.from_bytes(reader.bytes(14 + 116, 4), "little")))
-        elif space == b"\0\0\0\0":
+        elif space == b"\0\0\0\0" and any(reader.bytes(14 + 60, 48)):
             metadata.append(Part("calibrated colours in a BMP", 48))
     row, start = -(-width * bits // 32) * 4, int.from_bytes(reader.bytes(10, 4), "little")
     end = start + (row * abs(height) if compression in (0, 3, 6) else int.from_bytes(reader.bytes(34, 4), "little"))
-    fourth = compression == 0 and bits == 32 and bytes(reader.data[start + 3 : end : 4]).strip(b"\0")
+    fourth = opaque and bits == 32 and bytes(reader.data[start + 3 : end : 4]).strip(b"\0")
+    colours = int.from_bytes(reader.bytes(46, 4), "little") or (1 << bits if bits <= 8 else 0)
+    before = 14 + head + 4 * colours + ({3: 12, 6: 16}.get(compression, 0) if head == 40 else 0)
+    if before < start and any(reader.bytes(before, start - before)):
+        metadata.append(Part("bytes before the pixels", start - before))
     profiled = any(part.name == "profile in a BMP" for part in metadata)  # it comes last
     return Contents(
         "BMP",
@@ -144,7 +158,7 @@ def inspect_pnm(reader: Reader) -> Contents:
     """PBM, PGM, PPM; PAM and the floating-point PFM are refused, as Pillow's reader knows little of them."""
     data = bytes(reader.data[: 2**16])
     if data[:2] in (b"P7", b"Pf", b"PF"):
-        return Contents("PAM" if data[:2] == b"P7" else "PFM", refusal="a kind of PNM that is not read")
+        return Contents("PAM" if data[:2] == b"P7" else "PFM", refusal=UNREAD, unread=True)
     kind, width, height, top, at = pnm_header(data)
     metadata = [Part("comment", len(line), line + b"\n") for line in re.findall(rb"#([^\n]*)", data[:at])]
     losses, trailing = [], None
@@ -153,6 +167,10 @@ def inspect_pnm(reader: Reader) -> Contents:
         trailing = _rest(reader.data[at + 1 + row * height :])
     elif b"P" in (rest := bytes(reader.data[at:])) or b"#" in rest:
         losses.append("further pictures or comments behind the header")
+    else:
+        samples = len(b"".join(rest.split()) if kind == b"P1" else rest.split())
+        if samples > width * height * (3 if kind == b"P3" else 1):
+            losses.append("further samples behind the picture")
     if top < 255 and kind not in (b"P1", b"P4"):
         losses.append(f"a scale of 0 to {top}, which becomes 0 to 255")
     return Contents(
@@ -197,6 +215,7 @@ def inspect_sgi(reader: Reader) -> Contents:
         alpha=channels in (2, 4),
         trailing=trailing,
         metadata=(Part("name of the picture", len(name)),) if name and name != b"no name" else (),
+        unheld=("a map of colours",) if reader.number(104, 4) else (),
     )
 
 
@@ -210,18 +229,31 @@ def inspect_qoi(reader: Reader) -> Contents:
 def inspect_tga(reader: Reader) -> Contents:
     """Targa has no signature but, in newer files, at its end."""
     identity, kind = reader.number(0, 1), reader.number(2, 1)
-    width, height, bits = struct.unpack("<HHB", reader.bytes(12, 5))
+    width, height, bits, descriptor = struct.unpack("<HHBB", reader.bytes(12, 6))
     metadata = [Part("identification", identity)] if identity else []
     unheld = [f"{bits} bits a pixel"] if bits in (15, 16) else []
+    if bits == 32 and not descriptor & 15:
+        unheld.append("a fourth channel that is not said to be alpha, but taken for it")
+    trailing = None
     if bytes(reader.data[-18:-2]) == b"TRUEVISION-XFILE":
         extension, developer = struct.unpack("<II", reader.bytes(len(reader) - 26, 8))
         if extension:
             metadata.append(Part("extension area", 495))
         if developer:
             metadata.append(Part("developer's area", 0))
+    elif kind < 8:  # what is packed ends where its rows do
+        map_size = int.from_bytes(reader.bytes(5, 2), "little") * -(-reader.number(7, 1) // 8)
+        trailing = _rest(reader.data[18 + identity + map_size + width * height * -(-bits // 8) :])
     samples = {1: "palette", 9: "palette", 3: "grey", 11: "grey"}.get(kind, "RGB")
     return Contents(
-        "TGA", width, height, samples=samples, alpha=bits == 32, metadata=tuple(metadata), unheld=tuple(unheld)
+        "TGA",
+        width,
+        height,
+        samples=samples,
+        alpha=bits == 32,
+        trailing=trailing,
+        metadata=tuple(metadata),
+        unheld=tuple(unheld),
     )
 
 
@@ -240,7 +272,24 @@ def inspect_icon(reader: Reader) -> Contents:
     count = int.from_bytes(reader.bytes(4, 2), "little")
     entries = [reader.bytes(6 + 16 * k, 16) for k in range(count)]
     width, height = max(((entry[0] or 256, entry[1] or 256) for entry in entries), default=(0, 0))
-    return Contents("ICO", width, height, max(count, 1), alpha=True)
+    unheld, end = [], 6 + 16 * count
+    for entry in entries:
+        size, at = struct.unpack("<II", entry[8:])
+        end = max(end, at + size)
+        if reader.data[at : at + len(png.SIGNATURE)] == png.SIGNATURE:
+            inner = png.inspect_png(Reader(reader.data[at : at + size]))
+            unheld += [f"{part.name} of a PNG in an icon" for part in inner.metadata]
+            unheld += [f"{loss} of a PNG in an icon" for loss in inner.losses]
+            unheld += [f"{inner.colour} of a PNG in an icon"] if inner.colour else []
+    return Contents(
+        "ICO",
+        width,
+        height,
+        max(count, 1),
+        alpha=True,
+        trailing=_rest(reader.data[end:]),
+        unheld=tuple(dict.fromkeys(unheld)),
+    )
 
 
 def inspect_psd(reader: Reader) -> Contents:

@@ -31,7 +31,7 @@ NOTES = {  # chunks that say something of the picture, by what it is
     b"cLLi": "content light level",
 }
 OF_PALETTE = (b"bKGD", b"hIST", b"sBIT")  # they tell of a palette, which is not kept
-HELD_CHUNKS = frozenset(NOTES.values())  # names of parts whose data are whole chunks
+HELD_CHUNKS = frozenset({*NOTES.values(), "rendering intent"})  # names of parts whose data are whole chunks
 SRGB_GAMMA = range(45_000, 46_001)
 SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 MAX_TEXT = 2**28  # bytes that a compressed text may become
@@ -39,6 +39,8 @@ MAX_TEXT = 2**28  # bytes that a compressed text may become
 
 def inspect_png(reader: Reader) -> Contents:
     chunks = list(_chunks(reader))
+    if chunks and chunks[0][0] == b"CgBI":
+        return Contents("PNG", refusal="as programs of iPhones have them (CgBI): no decoder reads it", unread=True)
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise DamagedError("no header chunk")
     width, height, depth, kind = struct.unpack(">IIBB", chunks[0][1][:10])
@@ -61,6 +63,8 @@ def inspect_png(reader: Reader) -> Contents:
             chromaticities = struct.unpack(">8I", data)
         elif name == b"sRGB":
             srgb = True
+            if data != b"\0":  # perceptual, as of files that tell none
+                metadata.append(Part("rendering intent", len(data), chunk(name, data)))
         elif name == b"iCCP":
             profile = _inflated(data.partition(b"\0")[2][1:])
             if profile is None:
@@ -108,7 +112,7 @@ def colour(
 ) -> Colour | None:
     """What counts, in the order in which the standard lets one chunk stand above the others."""
     if cicp is not None:  # it stands above a profile, too
-        return None if cicp[:2] in SRGB_CICP and not profiled else Colour(cicp)
+        return None if cicp[:2] in SRGB_CICP and cicp[3] and not profiled else Colour(cicp)
     if profiled or srgb or (gamma is None and chromaticities is None):
         return None
     near = chromaticities is None or all(

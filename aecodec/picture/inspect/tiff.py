@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from aecodec.picture.inspect.contents import Contents, DamagedError, Part, Reader
+from aecodec.picture.inspect import png
+from aecodec.picture.inspect.contents import RAW, Colour, Contents, DamagedError, Part, Reader
 
 # Tags of a TIFF file that describe the picture, and become EXIF; others tell how the file is laid out.
 DESCRIPTION = frozenset({270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853})
 # Sizes, depth, compression, photometric, strips and tiles, planes, sample formats, palette, JPEG tables, YCbCr.
 LAYOUT = frozenset(
-    {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 292, 293, 317, 318, 319, 320}
-    | {321, 322, 323, 324, 325, 332, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521}
-    | {529, 530, 531, 532, 297, 34675, 700}
+    {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320}
+    | {322, 323, 324, 325, 332, 338, 339, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521}
+    | {529, 530, 531, 34675, 700}
 )
-SUB_IFDS, EXIF_IFD, GPS_IFD = 330, 34665, 34853
+PAGE_NUMBER, LEAST_VALUE, GREATEST_VALUE, WHITE_POINT, PRIMARIES, BLACK_AND_WHITE = 297, 280, 281, 318, 319, 532
+SUB_IFDS, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 330, 34665, 34853, 40965
 ICC, XMP, IPTC, PHOTOSHOP, LAYERS = 34675, 700, 33723, 34377, 37724
 GEOGRAPHY = frozenset({33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113})
 RAW_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw
@@ -28,6 +31,7 @@ OTHER_COMPRESSIONS = {  # that no decoder of ours reads
     **{
         22610: "JPEG XR",
         34887: "LERC",
+        50001: "WebP",
         50002: "JPEG XL",
         52546: "JPEG XL",
         32767: "raw of Sony",
@@ -36,6 +40,7 @@ OTHER_COMPRESSIONS = {  # that no decoder of ours reads
 }
 PLANAR, EXTRA_SAMPLES, PREMULTIPLIED, STRAIGHT = 284, 338, 1, 2
 MAX_IFDS = 10_000
+SLACK = 64  # bytes that no tag names, of directories that were written anew at the end, and the like
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,21 @@ class _Tag:
         return SIZES.get(self.kind, 1) * self.count
 
 
-Directory = dict[int, _Tag]
+class Directory(dict[int, _Tag]):
+    """Tags by their numbers. at, end: where it is in the file."""
+
+    at = end = 0
 
 
 def inspect_tiff(reader: Reader) -> Contents:
     reader = Reader(reader.data, "little" if reader.data[:2] == b"II" else "big")
     magic = reader.number(2, 2)
     if magic in (0x4F52, 0x5352):
-        return Contents("raw of a camera (ORF)", refusal="raw data of a camera's sensor, not yet a picture")
+        return Contents("raw of a camera (ORF)", refusal=RAW, unread=True)
     if magic == 0x55:
-        return Contents("raw of a camera (RW2)", refusal="raw data of a camera's sensor, not yet a picture")
+        return Contents("raw of a camera (RW2)", refusal=RAW, unread=True)
     if bytes(reader.data[8:10]) == b"CR":
-        return Contents("raw of a camera (CR2)", refusal="raw data of a camera's sensor, not yet a picture")
+        return Contents("raw of a camera (CR2)", refusal=RAW, unread=True)
     big = magic == 43
     if magic not in (42, 43):
         raise DamagedError(f"version {magic}")
@@ -78,16 +86,25 @@ def inspect_tiff(reader: Reader) -> Contents:
         photometric = _number(reader, directory, 262, 1)
         if photometric in RAW_PHOTOMETRIC or DNG_VERSION in directory:
             kind = "DNG" if DNG_VERSION in first else "raw of a camera"
-            return Contents(kind, refusal="raw data of a camera's sensor, not yet a picture")
+            return Contents(kind, refusal=RAW, unread=True)
     others = [directory for directory in (*pages[1:], *subs) if not _reduced(reader, directory)]
     if (_reduced(reader, first) and others) or any(_area(reader, sub) > 2 * area for sub in subs if sub in others):
-        return Contents("TIFF", refusal="like a raw file: its first picture is a smaller version of another one")
-    return _page(reader, first, [page for page in pages[1:] if not _reduced(reader, page)], subs)
+        reason = "like a raw file: its first picture is a smaller version of another one"
+        return Contents("TIFF", refusal=reason, unread=True)
+    further = [page for page in pages[1:] if not _reduced(reader, page, area)]
+    contents = _page(reader, first, further, [sub for sub in subs if not _reduced(reader, sub, area)])
+    between, behind = _unnamed(reader, [*pages, *subs], big)
+    rest = Part("bytes that no tag names", between) if between > SLACK else None
+    return replace(
+        contents,
+        unknown=(*contents.unknown, *([rest] if rest else [])),
+        trailing=Part("bytes after the end", behind) if behind else None,
+    )
 
 
 def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Directory]) -> Contents:
     metadata: list[Part] = []
-    auxiliaries = [Part("picture in a SubIFD", 0) for sub in subs if not _reduced(reader, sub)]
+    auxiliaries = [Part("picture in a SubIFD", 0) for _ in subs]
     for tag, name in ((ICC, "ICC profile"), (XMP, "XMP"), (IPTC, "IPTC record"), (PHOTOSHOP, "IPTC")):
         if tag in page:
             data = reader.bytes(page[tag].at, page[tag].size)
@@ -99,6 +116,8 @@ def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Di
     if geographic := [tag for tag in page if tag in GEOGRAPHY]:
         metadata.append(Part("geographic tags (GeoTIFF)", sum(page[tag].size for tag in geographic)))
     known = LAYOUT | DESCRIPTION | GEOGRAPHY | {SUB_IFDS, IPTC, PHOTOSHOP, LAYERS}
+    colour = _colour(reader, page)
+    known |= {tag for tag in page if _says_nothing(reader, page, tag, colour is not None)}
     unknown = [Part(f"tag {number}", tag.size) for number, tag in page.items() if number not in known]
     depths = _numbers(reader, page[258]) if 258 in page else [1]
     formats = _numbers(reader, page[339]) if 339 in page else [1]
@@ -118,20 +137,27 @@ def _page(reader: Reader, page: Directory, pages: list[Directory], subs: list[Di
         metadata=tuple(metadata),
         unknown=tuple(unknown),
     )
+    if colour is not None and ICC in page:
+        contents = replace(contents, unheld=(f"{colour} beside an ICC profile",))
+    elif colour is not None:
+        contents = replace(contents, colour=colour)
     extra = channels - base
     if extra == 1 and 338 in page and _number(reader, page, 338, 0) == 0:
-        contents = replace(contents, alpha=False, unheld=("1 further channel",))
+        contents = replace(contents, alpha=False, unheld=(*contents.unheld, "1 further channel"))
     elif extra > 1:
-        contents = replace(contents, unheld=(f"{extra} further channels",))
+        contents = replace(contents, unheld=(*contents.unheld, f"{extra} further channels"))
+    if len(set(depths)) > 1:
+        contents = replace(contents, unheld=(*contents.unheld, "samples of different depths"))
     if samples == "palette" and 320 in page and any(map(_cut, _numbers(reader, page[320]))):
         contents = replace(contents, unheld=(*contents.unheld, "a palette of 16 bits"))
     if depths[0] == 16 and _number(reader, page, PLANAR, 1) == 2 and samples not in ("grey", "RGB"):
-        return replace(contents, refusal=f"{samples} samples of 16 bits, each channel by itself: no decoder reads them")
+        reason = f"{samples} samples of 16 bits, each channel by itself: no decoder reads them"
+        return replace(contents, refusal=reason, unread=True)
     if compression := OTHER_COMPRESSIONS.get(_number(reader, page, 259, 1)):
-        return replace(contents, refusal=f"compressed as {compression}: no decoder reads it")
+        return replace(contents, refusal=f"compressed as {compression}: no decoder reads it", unread=True)
     if any(value == 2 for value in formats):
         if max(depths) <= 8:  # decoders take what is below 0 for the brightest
-            return replace(contents, refusal="signed samples of 8 bits: no decoder reads them")
+            return replace(contents, refusal="signed samples of 8 bits: no decoder reads them", unread=True)
         contents = replace(contents, unheld=(*contents.unheld, "signed samples"))
     return contents
 
@@ -145,9 +171,76 @@ def _area(reader: Reader, directory: Directory) -> int:
     return _number(reader, directory, 256, 0) * _number(reader, directory, 257, 0)
 
 
-def _reduced(reader: Reader, directory: Directory) -> bool:
-    """Whether it is a smaller version of another picture, or a mask for it."""
-    return bool(_number(reader, directory, 254, 0) & 1) or _number(reader, directory, 255, 0) == 2
+def _reduced(reader: Reader, directory: Directory, area: int | None = None) -> bool:
+    """Whether it says that it is a smaller version of another picture; area: of which it then has to be smaller."""
+    told = bool(_number(reader, directory, 254, 0) & 1) or _number(reader, directory, 255, 0) == 2
+    return told and (area is None or _area(reader, directory) < area)
+
+
+def _colour(reader: Reader, page: Directory) -> Colour | None:
+    """What the white point and the primaries tell, if both are there and are not those of sRGB."""
+    values = [_rationals(reader, page[tag]) for tag in (WHITE_POINT, PRIMARIES) if tag in page]
+    if list(map(len, values)) != [2, 6]:
+        return None
+    return png.colour(None, False, False, None, tuple(round(100_000 * value) for part in values for value in part))
+
+
+def _says_nothing(reader: Reader, page: Directory, tag: int, coloured: bool) -> bool:
+    """Whether a tag tells no more than others of the page. coloured: whether its primaries are held."""
+    if tag in (WHITE_POINT, PRIMARIES):
+        return coloured or {WHITE_POINT, PRIMARIES} <= set(page)  # then they are sRGB's
+    if tag == BLACK_AND_WHITE and _number(reader, page, 262, 1) != 6:  # of YCbCr, decoders use it
+        return _rationals(reader, page[tag]) == [0, 255, 0, 255, 0, 255]
+    if tag in (PAGE_NUMBER, LEAST_VALUE, GREATEST_VALUE):
+        values, top = set(_numbers(reader, page[tag])), 2 ** _number(reader, page, 258, 1) - 1
+        return values <= {PAGE_NUMBER: {0, 1}, LEAST_VALUE: {0}, GREATEST_VALUE: {top}}[tag]
+    return tag == BLACK_AND_WHITE
+
+
+def _rationals(reader: Reader, tag: _Tag) -> list[float]:
+    if tag.kind != 5:
+        return []
+    parts = [reader.number(tag.at + 4 * k, 4) for k in range(2 * min(tag.count, 6))]
+    return [over / max(under, 1) for over, under in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def _unnamed(reader: Reader, pages: list[Directory], big: bool) -> tuple[int, int]:
+    """How many bytes, but for zeros, no directory and no tag of one names: between what they name, and behind it."""
+    spans = [(0, 16 if big else 8)]
+    todo, seen = list(pages), 0
+    while seen < len(todo):
+        page = todo[seen]
+        seen += 1
+        spans.append((page.at, page.end))
+        spans += [(tag.at, tag.at + tag.size) for tag in page.values()]
+        for places, sizes in ((273, 279), (324, 325), (513, 514)):
+            if places in page and sizes not in page:
+                return 0, 0  # as old files do: they go on as far as they go
+            if places in page:
+                starts, lengths = (_all_numbers(reader, page[tag]) for tag in (places, sizes))
+                spans += [(start, start + length) for start, length in zip(starts, lengths, strict=False)]
+        for tag in {EXIF_IFD, GPS_IFD, INTEROPERABILITY} & set(page):
+            with suppress(DamagedError):  # what is no directory names nothing
+                todo.append(_directory(reader, _number(reader, page, tag, 0), big)[0])
+    end, between = 0, 0
+    for start, stop in sorted(spans):
+        if start > end:
+            between += _filled(reader, end, start)
+        end = max(end, stop)
+    return between, _filled(reader, end, len(reader))
+
+
+def _filled(reader: Reader, start: int, end: int) -> int:
+    """Bytes from one place to another, if they are not all zeros."""
+    return end - start if end > start and bytes(reader.data[start:end]).strip(b"\0") else 0
+
+
+def _all_numbers(reader: Reader, tag: _Tag) -> list[int]:
+    letter = {1: "B", 2: "H", 4: "I", 8: "Q"}[SIZES.get(tag.kind, 1)]
+    order = "<" if reader.order == "little" else ">"
+    with suppress(DamagedError):
+        return list(struct.unpack(f"{order}{tag.count}{letter}", reader.bytes(tag.at, tag.size)))
+    return []
 
 
 def _chain(reader: Reader, at: int, big: bool) -> list[Directory]:
@@ -168,7 +261,8 @@ def _directory(reader: Reader, at: int, big: bool) -> tuple[Directory, int]:
     count = reader.number(at, head)
     if count > 65535:
         raise DamagedError(f"a directory of {count} tags")
-    directory: Directory = {}
+    directory = Directory()
+    directory.at, directory.end = at, at + head + entry * count + inline
     for k in range(count):
         place = at + head + entry * k
         tag, kind = reader.number(place, 2), reader.number(place + 2, 2)
