@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,16 @@ import strange_pictures as strange
 from click.testing import CliRunner
 from PIL import Image
 
-from aecodec import archive
+from aecodec import archive, container
 from aecodec.archive import jpegs, sources
+from aecodec.archive import settings as archive_settings
 from aecodec.archive.finding import distance
 from aecodec.archive.manifest import DUPLICATE, JPEG, ORIGINAL, OTHER, PICTURE
 from aecodec.cli import main
 from aecodec.cli.archive_text import created
+from aecodec.codec import Codec
 from aecodec.errors import AecodecError
+from aecodec.perceptual import score
 
 DAY = 86_400 * 10**9
 
@@ -237,8 +242,11 @@ def test_jpegs_are_kept_if_that_is_wanted(card: Path, tmp_path: Path, options: d
     assert item.record.camera == "NIKON Z50"
 
 
-def test_no_picture_falls_below_the_floor(tmp_path: Path, options: dict[str, Any], photo: np.ndarray) -> None:
+def test_no_picture_falls_below_the_floor(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, photo: np.ndarray
+) -> None:
     """It is compressed at a higher quality, or kept where none is enough; the worst are named."""
+    monkeypatch.setattr(archive_settings, "SCORE_FLOOR", -1000.0)  # these weights reach no other
     (tmp_path / "s").mkdir()
     for number in range(7):
         Image.fromarray(np.roll(photo, 20 * number, 1)).save(tmp_path / "s" / f"{number}.png")
@@ -262,6 +270,38 @@ def test_no_picture_falls_below_the_floor(tmp_path: Path, options: dict[str, Any
     assert "8 pictures stored lossy: " in said
     assert f"dB on average, the worst are\n    {plain.worst[0][0]:.1f} dB  rough.png\n" in said
     assert "bit for bit" not in said  # there are no JPEGs
+
+
+def test_no_picture_falls_below_the_floor_of_what_is_seen(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the floor of PSNR, but far from what it was to the eye: compressed better, or kept."""
+    (tmp_path / "s").mkdir()
+    y, x = np.mgrid[:96, :144]
+    Image.fromarray(np.stack([x, y, (x + y) / 2], 2).astype(np.uint8)).save(tmp_path / "s" / "photo.ppm")
+    rng = np.random.default_rng(0)
+    sky = rng.normal(6, 2, (64, 96, 3)).clip(0, 255)
+    stars = np.where(rng.random((64, 96, 1)) < 0.02, rng.integers(0, 256, (64, 96, 3)), sky)
+    Image.fromarray(stars.astype(np.uint8)).save(tmp_path / "s" / "stars.ppm")
+
+    def scores(name: str) -> dict[str, float]:
+        items = archive.Archive(tmp_path / name, "cpu", options["model"]).items()
+        originals = {name: np.asarray(Image.open(tmp_path / "s" / name)) for name, _ in items}
+        return {name: score(originals[name], np.asarray(item.image().convert("RGB"))) for name, item in items}
+
+    archive.create(tmp_path / "s", tmp_path / "plain", 30, **options)
+    plain = scores("plain")
+    assert plain["stars.ppm"] < plain["photo.ppm"] < 40
+    floor = 40.0  # which these weights reach
+    monkeypatch.setattr(archive_settings, "SCORE_FLOOR", floor)
+    options["min_psnr"] = 1.0
+    archive.create(tmp_path / "s", tmp_path / "arc", 30, **options)
+    assert min(scores("arc").values()) >= floor
+    opened = archive.Archive(tmp_path / "arc")
+    assert opened.settings[0]["min_score"] == floor
+    assert opened["photo.ppm"].record.kind == PICTURE
+    assert opened["stars.ppm"].record.kind == ORIGINAL
+    assert "points of SSIMULACRA2" in opened["stars.ppm"].record.reason
 
 
 def test_what_saves_too_little_is_kept(tmp_path: Path, options: dict[str, Any], photo: np.ndarray) -> None:
@@ -449,3 +489,47 @@ def test_links_are_compared_with_the_source(tmp_path: Path, options: dict[str, A
     (tmp_path / "s" / "link").unlink()
     (tmp_path / "s" / "link").symlink_to("b.txt")
     assert [name for name, _ in archive.verify(tmp_path / "arc", source=tmp_path / "s").problems] == ["link"]
+
+
+def test_pictures_of_kinds_that_nobody_reads_are_kept_as_pictures(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Also where what is no picture is skipped; drawings and documents are no photographs that could be lost."""
+    (tmp_path / "s").mkdir()
+    unread = {
+        "webp.tif": strange.tiff(strange.photo(), (259, 3, 1, struct.pack("<HH", 50001, 0))),
+        "x.jxl": b"\xff\x0a" + bytes(20),
+        "x.dng": strange.raw(),
+        "phone.png": strange.encoded("PNG")[:8] + strange.png_chunk(b"CgBI", bytes(4)),
+        "bmp.bmp": strange.bmp(40, 0, 4),
+    }
+    unread["phone.png"] += strange.encoded("PNG")[8:]
+    others = {"x.svg": b"<svg/>", "x.eps": strange.POSTSCRIPT, "x.txt": b"text", "x.jpg": strange.jpeg()[:3000]}
+    for name, data in (unread | others).items():
+        (tmp_path / "s" / name).write_bytes(data)
+    report = archive.create(tmp_path / "s", tmp_path / "arc", others="skip", **options)
+    opened = archive.Archive(tmp_path / "arc")
+    assert {name: item.record.kind for name, item in opened.items()} == dict.fromkeys(unread, ORIGINAL)
+    assert all(item.read() == unread[name] for name, item in opened.items())
+    assert opened["webp.tif"].record.reason == "compressed as WebP: no decoder reads it"
+    assert set(opened.missing) == set(others)
+    assert report.counts["skipped"] == len(others)
+
+
+def test_deep_verification_compares_all_that_a_file_holds(tmp_path: Path, options: dict[str, Any]) -> None:
+    (tmp_path / "s").mkdir()
+    film = strange.with_segments(strange.motion_photo(), strange.segment(1, b"FLIR\0thermal"))
+    (tmp_path / "s" / "x.jpg").write_bytes(film)
+    archive.create(tmp_path / "s", tmp_path / "arc", 30, **options)
+    report = archive.verify(tmp_path / "arc", deep=True, source=tmp_path / "s", model=options["model"])
+    assert not report.problems
+    data = archive.Archive(tmp_path / "arc")["x.jpg"].read()
+    whole = container.read(data)
+    for name in ("tail", "segs"):
+        less = replace(whole, chunks={key: chunk for key, chunk in whole.chunks.items() if key != name})
+        arc = tmp_path / name
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Codec, "encode", lambda *_, less=less: [container.write(less)])
+            archive.create(tmp_path / "s", arc, 30, **options)
+        report = archive.verify(arc, deep=True, source=tmp_path / "s", model=options["model"])
+        assert [(where, "of the source is not in the archive" in why) for where, why in report.problems] == [
+            ("x.jpg", True)
+        ]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def test_what_is_dropped_is_said_in_one_line_and_strict_makes_it_an_error(run: R
     assert result.exit_code == 1
     assert "not kept: unknown part chunk prIv" in result.stderr
     assert not (tmp_path / "x.aec").exists()
+    path.write_bytes(strange.with_segments(strange.jpeg(), strange.segment(1, b"Exif\0\0odd, and kept")))
+    result = run("compress", path, "--strict")
+    assert (result.exit_code, result.stderr) == (0, f"aecodec: {path}: kept as it is: EXIF that cannot be read\n")
     path.write_bytes(strange.jpeg(comment=b"a comment"))
     run("compress", path, "-f")
     result = run("decompress", tmp_path / "x.aec", "-o", tmp_path / "x.webp", "--strict")
@@ -197,21 +201,60 @@ def test_archives_are_the_same_in_every_locale(tmp_path: Path, small_weights: Pa
     assert (tmp_path / "C ä" / "00000.zip").read_bytes() == (tmp_path / "C.UTF-8 ä" / "00000.zip").read_bytes()
 
 
+TIMES = [0, -1_500_000_000, -(2**31) * 10**9, 2**33 * 10**9 + 7]  # 1970, before it, 1901, 2242
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere know fewer times")
+def test_times_come_back_whatever_they_are(tmp_path: Path, run: Run) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number, when in enumerate(TIMES):
+        (source / f"{number}.txt").write_text(str(number))
+        (source / f"{number}.png").write_bytes(strange.encoded("PNG"))
+        for suffix in (".txt", ".png"):
+            os.utime(source / f"{number}{suffix}", ns=(when, when))
+    assert run("compress", "-r", source, "-o", tmp_path / "aec").exit_code == 0
+    for told in ("4 other files", "8 there already"):
+        result = run("archive", "create", source, tmp_path / "arc", "--effort", 0, "--min-psnr", 0)
+        assert (result.exit_code, told in result.stdout) == (0, True), result.output
+    assert run("archive", "verify", tmp_path / "arc", "--deep", "--source", source).exit_code == 0
+    assert run("archive", "extract", tmp_path / "arc", "-o", tmp_path / "out").exit_code == 0
+    for number, when in enumerate(TIMES):
+        for path in (f"aec/{number}.aec", f"out/{number}.txt", f"out/{number}.png"):
+            assert (tmp_path / path).stat().st_mtime_ns == when, path
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
-def test_names_that_are_no_text_are_told_or_serve(tmp_path: Path, run: Run) -> None:
+def test_names_that_are_no_text_are_archived_and_come_back(tmp_path: Path, run: Run) -> None:
     def repair(path: Path) -> Result:
         return CliRunner().invoke(main, ["archive", "repair", str(path)])
 
     source = tmp_path / "source\udcff"
     (source / "empty\udcff").mkdir(parents=True)
-    (source / "good.txt").write_text("good")
-    (source / "bad\udcff.txt").write_text("bad")
+    texts = {"good.txt": "good", "bad\udcff.txt": "bad", "bad%FF.txt": "like the other in ZIP", "twin\udcfe.txt": "bad"}
+    for name, text in texts.items():
+        (source / name).write_text(text)
+    (source / "picture\udcfe.png").write_bytes(strange.encoded("PNG"))
     (source / "link").symlink_to("to\udcff")
-    result = run("archive", "create", source, tmp_path / "arc")
-    told = ["bad\\udcff.txt: its name is not", "empty\\udcff: its name is not", "link: where it points is not"]
-    assert [line.removeprefix("aecodec: ").split(" valid")[0] for line in result.stderr.splitlines()[:3]] == told
-    assert result.exit_code == 1
-    assert list(archive.Archive(tmp_path / "arc")) == ["good.txt"]
+    for told in ("1 picture", "7 there already"):
+        result = run("archive", "create", source, tmp_path / "arc", "--effort", 0, "--min-psnr", 5)
+        assert (result.exit_code, told in result.stdout) == (0, True), result.output
+    with zipfile.ZipFile(tmp_path / "arc" / "00000.zip") as plain:  # which every program opens
+        members = set(plain.namelist())
+        assert {"empty%FF/", "bad%FF.txt", "bad%FF.txt.kept", "picture%FE.png.aec"} <= members
+        assert plain.read("bad%FF.txt") == b"like the other in ZIP"
+    assert run("archive", "verify", tmp_path / "arc", "--deep", "--source", source).exit_code == 0
+    assert "bad\\udcff.txt" in CliRunner().invoke(main, ["archive", "list", str(tmp_path / "arc")]).stdout
+    for _ in range(2):  # made, then compared
+        assert run("archive", "extract", tmp_path / "arc", "-o", tmp_path / "all").exit_code == 0
+    assert {name: (tmp_path / "all" / name).read_text() for name in texts} == texts
+    assert (tmp_path / "all" / "empty\udcff").is_dir()
+    assert (tmp_path / "all" / "picture\udcfe.png").exists()
+    assert os.readlink(tmp_path / "all" / "link") == "to\udcff"
+    assert run("archive", "extract", tmp_path / "arc", "bad\udcff*", "-o", tmp_path / "some").exit_code == 0
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["bad\udcff.txt"]
+    (tmp_path / "arc" / "SHA256SUMS").unlink()
+    assert repair(tmp_path / "arc").exit_code == 0
     assert "prefix" in run("archive", "create", source, tmp_path / "arc", "--prefix", "p\udcff").stderr
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "new.txt").write_text("new")
@@ -227,17 +270,18 @@ def test_names_that_are_no_text_are_told_or_serve(tmp_path: Path, run: Run) -> N
     several = tmp_path / "several"
     run("archive", "create", tmp_path / "more", several)
     single.rename(several / "two\udcff.zip")
+    (source / "later.txt").write_text("later")
     for result in (run("archive", "append", source, several), repair(several)):
         assert (result.exit_code, "rename it" in result.stderr) == (1, True)
     assert archive.Archive(several).shards == ["00000.zip", "two\udcff.zip"]
 
 
-def test_inputs_of_one_name_get_advice_that_helps(run: Run, tmp_path: Path) -> None:
-    for name in ("same.jpg", "same.png"):
+def test_inputs_of_one_name_are_all_done(run: Run, tmp_path: Path) -> None:
+    for name in ("same.jpg", "same.png", "other.png"):
         (tmp_path / name).write_bytes(strange.encoded("PNG"))
-    result = run("compress", tmp_path / "same.jpg", tmp_path / "same.png", "-o", tmp_path / "out")
-    assert "do it alone, with -o and another name" in result.stderr
-    assert run("compress", tmp_path / "same.png", "-o", tmp_path / "out" / "other.aec").exit_code == 0
+    result = run("compress", "-r", tmp_path, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"same.jpg.aec", "same.png.aec", "other.aec"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of files")

@@ -24,6 +24,7 @@ from aecodec.archive.shards import sha256_of
 from aecodec.archive.storage import Folder
 from aecodec.archive.walk import Fetched, read_picture, restored, walk
 from aecodec.errors import AecodecError, FormatError
+from aecodec.files import as_bytes, spelt_out
 
 MAX_NAME = 255  # bytes of one part of a path, of nearly all file systems
 # What Windows does not allow in names, and names that are devices there.
@@ -118,7 +119,7 @@ def extract(
             if record.kind == FOLDER:
                 folder.make_folder(target)
             elif record.kind == LINK:
-                _make_link(folder, target, b"".join(one.item.chunks()).decode(), force)
+                _make_link(folder, target, b"".join(one.item.chunks()).decode(errors="surrogateescape"), force)
             else:
                 size = folder.write(target, write, record.mtime_ns, record.mode & 0o777, force)
             written.add(target)
@@ -142,7 +143,7 @@ def extract(
 def _with_suffix(name: str, suffix: str) -> str:
     """A name with one more suffix, or with another one if file systems would not take so long a name."""
     longer = name + suffix
-    if len(posixpath.basename(longer).encode()) <= MAX_NAME:
+    if len(as_bytes(posixpath.basename(longer))) <= MAX_NAME:
         return longer
     return name.removesuffix(posixpath.splitext(name)[1]) + suffix
 
@@ -151,6 +152,7 @@ def local_name(name: str, windows: bool = os.name == "nt") -> str:
     """The name of a file on this machine: as it is, but on Windows with %XX for what cannot be in names there."""
     if not windows:
         return name
+    name = spelt_out(name)
     return _NOT_ON_WINDOWS.sub(lambda match: "".join(f"%{ord(c):02X}" for c in match[0]), name)
 
 

@@ -18,6 +18,13 @@ def psnr(source: Picture, image: Image.Image) -> float:
     return min(metrics.psnr(source.colour, colour(image), 2**source.depth - 1), 100.0)
 
 
+def score(source: Picture, image: Image.Image, device: str) -> float:
+    """SSIMULACRA2 of a decoded image against its source. device: where it is computed."""
+    from aecodec import perceptual  # which needs torch
+
+    return perceptual.score(source.colour, colour(image), 2**source.depth - 1, device)
+
+
 def colour(image: Image.Image) -> Samples:
     """The samples of a decoded picture without its alpha channel, of all of their bits."""
     samples: Samples = image.info.get(DEEP, np.asarray(image))

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from aecodec.archive.entry import Entry
 from aecodec.errors import AecodecError
-from aecodec.files import make_folders, native, portable, sync_folder
+from aecodec.files import as_bytes, is_portable, make_folders, native, portable, sync_folder
 
 LOCK = ".aecodec-lock"
 PART, JOURNAL = ".part", ".journal"  # suffixes of what is on its way to become a shard
@@ -55,8 +55,8 @@ class LocalFolder:
         return sorted(found, key=lambda entry: entry.name)
 
     def _name(self, path: str) -> str:
-        name = Path(path).relative_to(self.root).as_posix()
-        return portable(name).encode(errors="backslashreplace").decode()
+        name = portable(Path(path).relative_to(self.root).as_posix())
+        return name if is_portable(name) else name.encode(errors="backslashreplace").decode()
 
     def _path(self, name: str) -> Path:
         return self.root / native(name)
@@ -70,9 +70,9 @@ class LocalFolder:
             state = os.lstat(path)
             if stat.S_ISLNK(state.st_mode):
                 target = portable(os.readlink(path))
-                return Entry(name, len(target.encode()), state.st_mtime_ns, 0o777, target)
-        except UnicodeEncodeError:
-            return Entry(name, problem="where it points is not valid UTF-8")
+                if not is_portable(target):
+                    return Entry(name, problem="where it points is not valid UTF-8")
+                return Entry(name, len(as_bytes(target)), state.st_mtime_ns, 0o777, target)
         except OSError as error:
             return Entry(name, problem=error.strerror or str(error))
         if stat.S_ISDIR(state.st_mode):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from aecodec.errors import FormatError
+from aecodec.files import as_bytes, is_portable, is_text
 
 MANIFEST = "aecodec-manifest.json"  # the last member of a shard
 PREFACE = "aecodec-archive.json"  # the first one: what can be said before the files
@@ -88,6 +89,7 @@ _TYPES = get_type_hints(Record)
 _DEFAULTS = {field.name: field.default for field in fields(Record)}
 _HEX = re.compile(r"([0-9a-f]{2})*")
 _TAKEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+NAMES = ("name", "target", "same_as")  # of files, which may be bytes that are no UTF-8, see `files.portable`
 _LENGTHS = {"sha256": (0, 64), "stored_sha256": (0, 64), "signature": (0, 96)}
 
 
@@ -148,10 +150,9 @@ def _fits_text(name: str, text: str) -> bool:
         return len(text) in _LENGTHS[name] and _HEX.fullmatch(text) is not None
     if name == "taken":
         return not text or _TAKEN.fullmatch(text) is not None
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:  # half of a surrogate pair
+    if not (is_portable(text) if name in NAMES else is_text(text)):
         return False
+    size = len(as_bytes(text))
     return (
         size <= (TEXT_BYTES if name in ("reason", "camera") else NAME_BYTES)
         and "\0" not in text
@@ -166,8 +167,8 @@ def shortened(text: str) -> str:
 
 
 def dump(value: object) -> bytes:
-    """JSON in UTF-8, one way only."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """JSON in UTF-8, one way only; a byte of a name that is none is a lone surrogate in it, as \\udcff."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def parse(data: bytes) -> Any:

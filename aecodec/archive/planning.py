@@ -19,7 +19,7 @@ from aecodec.archive.shards import CHUNK
 from aecodec.archive.sources import Planned
 from aecodec.archive.storage import Entry, Folder
 from aecodec.errors import AecodecError
-from aecodec.files import is_text
+from aecodec.files import as_bytes, is_text
 from aecodec.picture.inspect import inspect
 
 SHARD_BYTES = 10**8  # source files of a shard
@@ -122,7 +122,7 @@ def plan(
     for planned in wanted:
         entry = planned.entry
         record = held.get(planned.name)
-        if len(planned.name.encode()) > NAME_BYTES:
+        if len(as_bytes(planned.name)) > NAME_BYTES:
             planned = replace(planned, entry=replace(entry, problem="its name is too long"))
         if record is None:
             before = failed.get(planned.name)

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 from aecodec.archive.entry import Entry
 from aecodec.archive.local import JOURNAL, Draft
 from aecodec.errors import AecodecError
+from aecodec.files import is_text
 
 TEMPORARY = ".aecodec-tmp"  # suffix of what is being uploaded
 
@@ -38,6 +39,8 @@ class RemoteFolder:
         return self._url
 
     def _path(self, name: str) -> str:
+        if not is_text(name):
+            raise AecodecError("its name is not valid UTF-8, which a URL needs")
         return f"{self._root}/{name}"
 
     def entries(self) -> list[Entry]:

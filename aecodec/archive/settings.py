@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_QUALITY = 98.0  # SSIMULACRA2 of about 85 on photographs: what is stored is to last
 DEFAULT_FLOOR = 30.0  # dB
+SCORE_FLOOR = 50.0  # SSIMULACRA2, fair; of stars and hot pixels in the dark it is far below while the PSNR is above
 DEFAULT_SAVING = 0.1
 OTHERS = {"keep": OTHER, "skip": SKIPPED, "fail": FAILED}  # what becomes of files that are not pictures
 JPEGS = ("lossy", "lossless", "keep")  # what becomes of JPEG files
@@ -63,6 +64,12 @@ class Settings:
             model = Path(str(model)).absolute()  # a worker of Ray has another working directory
         return cls(_with_defaults(options), min_saving, jpeg, others, device, model, workers or DEFAULT_WORKERS)
 
+    @property
+    def min_score(self) -> float | None:
+        """SSIMULACRA2 below which no picture falls, where there is a floor at all and nobody asks for less."""
+        score = self.options.score
+        return None if self.options.min_psnr is None or (score or SCORE_FLOOR) < SCORE_FLOOR else SCORE_FLOOR
+
     def recorded(self, codec: Codec) -> dict[str, Any]:
         """What the manifest tells of them: all that the content depends on."""
         told = {
@@ -76,6 +83,8 @@ class Settings:
             "model": codec.model_for(self.options).id.hex(),
             "effort": self.options.effort,
         }
+        if self.min_score is not None:
+            told["min_score"] = self.min_score
         for field in fields(EncodeOptions):
             value = getattr(self.options, field.name)
             if field.name not in told and field.name not in UNRECORDED and value != field.default:

@@ -31,6 +31,7 @@ from aecodec.archive.shards import CHUNK
 from aecodec.archive.storage import Entry, LocalFolder, Readable
 from aecodec.container import DEFAULT_PIXEL_LIMIT
 from aecodec.errors import AecodecError
+from aecodec.files import as_bytes
 from aecodec.picture import Picture
 from aecodec.picture.inspect import Contents, inspect
 
@@ -76,7 +77,7 @@ def read(source: Readable, settings: Settings, planned: Planned) -> Source:
     if entry.name.endswith("/"):
         return Source(replace(record, kind=FOLDER), entry.name, b"")
     if entry.target:
-        return Source(replace(record, kind=LINK, target=entry.target), entry.name, entry.target.encode())
+        return Source(replace(record, kind=LINK, target=entry.target), entry.name, as_bytes(entry.target))
     if planned.same_as:
         return Source(replace(record, kind=DUPLICATE, same_as=planned.same_as), entry.name)
     data = None
@@ -114,7 +115,7 @@ def _judged(record: Record, contents: Contents, settings: Settings) -> Record:
             return replace(record, kind=ORIGINAL, reason="a JPEG file; these are kept")
         return replace(record, kind=JPEG)
     if contents.refusal:
-        if "raw" in contents.kind + contents.refusal or contents.kind in ("DNG", "aec"):
+        if contents.unread or contents.kind == "aec":
             return replace(record, kind=ORIGINAL, reason=shortened(contents.refusal))
         return replace(record, kind=OTHER, reason=shortened(contents.refusal))
     if losses := [loss for loss in contents.losses if loss != contents.depth_phrase]:  # of bits, the decoder tells
@@ -166,18 +167,19 @@ def decode(settings: Settings, item: Source) -> Source:
     except picture.UnreadError as error:
         return replace(item, record=replace(record, kind=ORIGINAL, reason=shortened(str(error))))
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        reason = f"damaged picture ({reason_of(error)})"
+        reason = reason_of(error) if isinstance(error, AecodecError) else f"damaged picture ({reason_of(error)})"
         return replace(item, record=as_other(record, reason, settings.others))
     loaded = found.picture
     if found.losses:
         return replace(item, record=replace(record, kind=ORIGINAL, reason=shortened("has " + ", ".join(found.losses))))
     lost = [name for name, data in item.parts.items() if _plain(getattr(loaded, HELD[name])) != _plain(data)]
-    if (loaded.width, loaded.height) != (record.width, record.height):
-        lost.append("size")
+    if {loaded.width, loaded.height} != {record.width, record.height}:
+        reason = f"decodes to {loaded.width}x{loaded.height} pixels, not {record.width}x{record.height}"
+        return replace(item, record=replace(record, kind=ORIGINAL, reason=reason))
     if lost:
         reason = f"its {' and '.join(lost)} would not come back byte for byte"
         return replace(item, record=replace(record, kind=ORIGINAL, reason=reason))
-    return replace(item, picture=loaded)
+    return replace(item, record=replace(record, width=loaded.width, height=loaded.height), picture=loaded)
 
 
 def _plain(data: bytes | None) -> bytes:

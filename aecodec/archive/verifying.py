@@ -18,6 +18,8 @@ from aecodec.archive.storage import Folder
 from aecodec.archive.walk import Fetched, read_picture, restored, walk
 from aecodec.errors import AecodecError, ArchiveWarning, FormatError
 from aecodec.picture.inspect import inspect
+from aecodec.picture.metadata import of_contents
+from aecodec.picture.names import NAMES
 
 SIGNATURE_TOLERANCE = 2  # levels; decoders on other machines may differ by one
 PSNR_TOLERANCE = 0.1  # dB
@@ -157,6 +159,9 @@ def _compare(originals: Folder, one: Fetched) -> None:
     for part in contents.metadata:
         if part.name in CHUNKS and _plain(chunks.get(CHUNKS[part.name], b"")) != _plain(part.data):
             raise AecodecError(f"the {part.name} of the source is not in the archive byte for byte")
+    for name, held in of_contents(contents).items():
+        if chunks.get(name) != held:
+            raise AecodecError(f"the {NAMES[name]} of the source is not in the archive byte for byte")
     found = psnr(picture.read(io.BytesIO(data)).picture, one.image)
     if abs(found - record.psnr) > PSNR_TOLERANCE:
         raise AecodecError(f"has {found:.2f} dB, not {record.psnr:.2f} dB")

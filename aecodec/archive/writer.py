@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 from aecodec.archive import descriptions, manifest, storage
-from aecodec.archive.fidelity import psnr, signature
+from aecodec.archive.fidelity import psnr, score, signature
 from aecodec.archive.flow import DECODE_PREFETCH, READ_PREFETCH, Report, batches, prefetched, reason_of, through_codec
 from aecodec.archive.manifest import (
     CHANGED,
@@ -50,6 +50,7 @@ from aecodec.archive.sources import (
 from aecodec.archive.storage import Draft, Readable
 from aecodec.codec import Codec
 from aecodec.errors import AecodecError, FormatError
+from aecodec.files import spelt_out
 from aecodec.options import TARGETS, EncodeOptions
 from aecodec.picture import Picture
 from aecodec.rate import OutOfReachError
@@ -120,11 +121,21 @@ def make_shard(
 
 def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Report) -> Iterator[list[Source]]:
     """Batches in which pictures are compressed, and decoded again for the record; other items pass."""
-    floor = settings.options.min_psnr
     wanted = replace(settings.options, min_psnr=None)
-    tune = wanted.tuned_for if settings.model is None else None
-    other_target: dict[str, Any] = {**dict.fromkeys(TARGETS), "psnr": floor}
-    better = replace(wanted, tune=tune, **other_target)
+
+    def reaching(**target: float) -> EncodeOptions:
+        tune = wanted.tuned_for if settings.model is None else None
+        others: dict[str, Any] = {**dict.fromkeys(TARGETS), **target}
+        return replace(wanted, tune=tune, **others)
+
+    def raised(source: Picture, result: Any) -> Any:
+        """The result, or that of a quality at which the picture is above the floors."""
+        floor, least = settings.options.min_psnr, settings.min_score
+        if floor is not None and isinstance(result, tuple) and result[2] < floor:
+            (result,) = through_codec(partial(both, options=reaching(psnr=floor)), [source], report)
+        if least is not None and isinstance(result, tuple) and score(source, result[1], codec.device) < least:
+            (result,) = through_codec(partial(both, options=reaching(score=least)), [source], report)
+        return result
 
     def measured(source: Picture, data: bytes, image: Image.Image) -> tuple[bytes, Image.Image, float]:
         return data, image, psnr(source, image)
@@ -139,9 +150,7 @@ def encode(codec: Codec, items: Iterable[Source], settings: Settings, report: Re
         done = []
         for item in batch:
             if item.picture is not None:
-                result = next(results)
-                if floor is not None and isinstance(result, tuple) and result[2] < floor:
-                    (result,) = through_codec(partial(both, options=better), [item.picture], report)
+                result = raised(item.picture, next(results))
                 record = item.record
                 if isinstance(result, OutOfReachError):
                     item = replace(item, record=replace(record, kind=ORIGINAL, reason=reason_of(result)))
@@ -166,11 +175,12 @@ def finished(item: Source) -> tuple[Record, bytes | None]:
 
 
 def free_member(record: Record, taken: Set[str]) -> str:
-    """A name for the member of a file that is not taken; kept files have their own."""
-    if record.kind not in CHANGED and record.name not in RESERVED:
-        return record.name
+    """A name for the member of a file that is not taken; kept files have their own, if it is UTF-8."""
+    name, kept = spelt_out(record.name), record.kind not in CHANGED
+    if kept and name not in RESERVED and (name == record.name or name not in taken):
+        return name
     number, suffix = 0, {PICTURE: ".aec", JPEG: ".jxl"}.get(record.kind, ".kept")
-    while (member := f"{record.name}.{number}{suffix}" if number else f"{record.name}{suffix}") in taken:
+    while (member := f"{name}.{number}{suffix}" if number else f"{name}{suffix}") in taken:
         number += 1
     return member
 

@@ -35,7 +35,8 @@ FIDELITY = together(
         "--min-psnr",
         type=click.FloatRange(0),
         metavar="DB",
-        help="Raise the quality where a picture would be worse, or keep it as it is; 30 by default; 0: no floor.",
+        help="Raise the quality where a picture would be worse than this or SSIMULACRA2 50, or keep it as it is; 30 by "
+        "default; 0: no floor.",
     ),
     click.option(
         "--min-saving",

@@ -42,7 +42,13 @@ def _row(record: Record) -> tuple[str, ...]:
     return moment, record.kind, size(record.bytes), stored, pixels, fidelity, name
 
 
-WORDS = {"min_psnr": "at least", "min_saving": "saving at least", "jpeg": "JPEGs", "others": "other files"}
+WORDS = {
+    "min_psnr": "at least",
+    "min_score": "SSIMULACRA2 at least",
+    "min_saving": "saving at least",
+    "jpeg": "JPEGs",
+    "others": "other files",
+}
 
 
 def words(value: Any) -> str:

@@ -169,9 +169,10 @@ def ms_ssim(reference: Tensor, picture: Tensor) -> Tensor:
     return result.mean(1)
 
 
-def score(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: int = 255) -> float:
+def score(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: int = 255, device: str = "cpu") -> float:
     """SSIMULACRA2 of two arrays (H, W) or (H, W, 3): 100 equal, 90 visually lossless, 50 fair. Of pictures of more than
-    2048 pixels a side the mean over pieces; smaller ones than 256 are mirrored at their borders."""
+    2048 pixels a side the mean over pieces; smaller ones than 256 are mirrored at their borders. device: where it is
+    computed, as torch names it."""
     if np.array_equal(a, b):
         return 100.0
     total = 0.0
@@ -183,7 +184,7 @@ def score(a: npt.NDArray[Any], b: npt.NDArray[Any], peak: int = 255) -> float:
                 missing = [max(0, SCORED_AT_LEAST - side) for side in piece.shape[:2]]
                 piece = np.pad(piece, ((0, missing[0]), (0, missing[1]), (0, 0)), "symmetric")
                 colours = np.repeat(piece, 3, 2) if piece.shape[2] == 1 else piece
-                both.append(torch.from_numpy(colours).permute(2, 0, 1)[None])
+                both.append(torch.from_numpy(colours).to(device).permute(2, 0, 1)[None])
             with torch.inference_mode():
                 total += (
                     float(ssimulacra2(both[0], both[1])) * (rows.stop - rows.start) * (columns.stop - columns.start)
