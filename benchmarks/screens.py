@@ -10,6 +10,7 @@ import io
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,9 +21,9 @@ from aecodec.metrics import psnr
 from aecodec.picture import Picture
 
 
-def by_the_network_alone(codec: Codec, pixels: np.ndarray, quality: int) -> bytes:
+def by_the_network_alone(codec: Codec, pixels: np.ndarray, quality: int, **more: Any) -> bytes:
     """As if nothing looked drawn."""
-    options = EncodeOptions(quality=quality)
+    options = EncodeOptions(quality=quality, **more)
     encoder = Encoder(codec.model_for(options), options, codec.decode)
     return container.write(encoder.files([Picture(pixels)])[0])
 
