@@ -183,7 +183,7 @@ def test_archives_are_the_same_in_every_locale(tmp_path: Path, small_weights: Pa
         assert "Traceback" not in done.stderr
         return done
 
-    settings = ("--effort", "0", "--model", small_weights, "--prefix", "ü")
+    settings = ("--effort", "0", "--min-psnr", "0", "--model", small_weights, "--prefix", "ü")
     for locale, other in (("C", "C.UTF-8"), ("C.UTF-8", "C")):
         arc, out = tmp_path / f"{locale} ä", tmp_path / f"{locale} ö"
         assert aecodec(locale, "create", source, arc, *settings).returncode == 0
@@ -237,7 +237,7 @@ def test_names_that_are_no_text_are_archived_and_come_back(tmp_path: Path, run: 
     (source / "picture\udcfe.png").write_bytes(strange.encoded("PNG"))
     (source / "link").symlink_to("to\udcff")
     for told in ("1 picture", "7 there already"):
-        result = run("archive", "create", source, tmp_path / "arc", "--effort", 0, "--min-psnr", 5)
+        result = run("archive", "create", source, tmp_path / "arc", "--effort", 0, "--min-psnr", 0)
         assert (result.exit_code, told in result.stdout) == (0, True), result.output
     with zipfile.ZipFile(tmp_path / "arc" / "00000.zip") as plain:  # which every program opens
         members = set(plain.namelist())
