@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # as far as a system has them
@@ -24,6 +26,28 @@ def ignore() -> None:
     """For when all is done and said: what comes then would end Python's own end in a traceback."""
     for number in _numbers():
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def deferred() -> Iterator[threading.Event]:
+    """An event that all of them set instead, so that work stops where it is whole; none do outside the main thread."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def note(number: int, _: Any) -> None:
+        global received
+        received = signal.Signals(number)
+        event.set()
+
+    heeded = [number for number in _numbers() if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heeded}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave(code: int) -> NoReturn:

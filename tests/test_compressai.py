@@ -194,6 +194,24 @@ def test_what_is_no_checkpoint_is_told_in_a_line(words: tuple[str, str], tmp_pat
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "no pickle", "names are numbers", "not a number"])
+def test_forged_checkpoints_are_told_apart(kind: str, compressai_checkpoint: Path, tmp_path: Path) -> None:
+    path, whole = tmp_path / "bad.pth.tar", compressai_checkpoint.read_bytes()
+    state = torch.load(compressai_checkpoint, weights_only=True)["state_dict"]
+    if kind == "names are numbers":
+        torch.save(dict(enumerate(state.values())), path)
+    elif kind == "not a number":
+        torch.save(
+            {name: each * float("nan") if name == "g_a.0.weight" else each for name, each in state.items()}, path
+        )
+    else:
+        path.write_bytes(
+            {"empty": b"", "text": b"<html>", "cut": whole[: len(whole) // 2]}.get(kind, b"\x80\x02}q\x00")
+        )
+    with pytest.raises(ModelError, match=r"bad\.pth\.tar: "):
+        checkpoints.read(HYPERPRIOR, path)
+
+
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     class Harm:
         def __reduce__(self) -> Any:

@@ -10,6 +10,7 @@ import torch
 
 from aecodec.codec import Codec
 from aecodec.encoding import Encoder
+from aecodec.families.aec1.config import ModelConfig
 from aecodec.families.aec1.network import Aec1, Filter
 from aecodec.families.hyperprior.layers import asinh
 from aecodec.families.layouts import blocks_of_pixels, latents_of_pixels
@@ -47,6 +48,26 @@ def test_inference_computes_what_was_trained(busy_network: Aec1, dtype: torch.dt
     for got, want in zip(run(), trained, strict=True):
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance * float(want.std()))
+
+
+@pytest.mark.parametrize("height", [4, 16])
+def test_hyper_latents_of_a_narrow_tile_are_no_leftovers_of_memory(height: int) -> None:
+    """One column of them, in bfloat16 on the CPU, where torch's convolution reads what it did not write."""
+    entropy = Aec1(ModelConfig()).entropy_model.to(memory_format=torch.channels_last).eval()
+    y = torch.randn(4, ModelConfig().latent_channels, height, 4, generator=torch.Generator().manual_seed(0))
+    y = y.to(memory_format=torch.channels_last)
+    expected = entropy.hyper_latents(y)
+    for _ in range(3):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (entropy.hyper_latents(y) - expected).abs().max() < 0.05
+    entropy.hyper_latents(y).sum().backward()
+    wanted = [parameter.grad.clone() for parameter in entropy.hyper_analysis.parameters()]  # type: ignore[union-attr]
+    entropy.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        entropy.hyper_latents(y).sum().backward()
+    for parameter, gradient in zip(entropy.hyper_analysis.parameters(), wanted, strict=True):
+        assert parameter.grad is not None
+        assert (parameter.grad - gradient).norm() < 0.05 * gradient.norm()
 
 
 def test_an_untrained_filter_changes_nothing(small_network: Aec1) -> None:

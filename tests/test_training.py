@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from conftest import SMALL
 from PIL import Image
 
-from aecodec import AecodecError, ModelError
+from aecodec import AecodecError, ModelError, signals
 from aecodec.cli import main
 from aecodec.codec import Codec
 from aecodec.families import find_trainable
@@ -144,15 +144,42 @@ def test_both_families_are_trained_for_the_eye(photos: Path, tmp_path: Path, fam
 
 
 PROCESS = """
+import os
+import signal
 import sys
+from pathlib import Path
 import torch
-from aecodec.families import find_trainable
+from aecodec.errors import AecodecError
 from aecodec.families.hyperprior import objective
 from aecodec.training import loop
-objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
+sources, folder, network, changes, mortal = sys.argv[1], *map(eval, sys.argv[2:])
+if mortal is None:
+    objective.noise_like = lambda x: (1000 * x.detach()).frac().abs() - 0.5
 torch.set_num_threads(1)
-loop.train([sys.argv[1]], sys.argv[2], steps=2, network=eval(sys.argv[3]), changes=eval(sys.argv[4]))
+forward = loop.Loss.forward
+def dies(*args):
+    if os.environ["RANK"] == mortal and Path(folder, "trunk.pt").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return forward(*args)
+loop.Loss.forward = dies
+try:
+    loop.train([sources], folder, steps=2, save_minutes=0, network=network, changes=changes)
+except AecodecError as error:
+    sys.exit(str(error))
 """
+
+
+def start_two(photos: Path, folder: Path, changes: dict, mortal: str | None) -> list[subprocess.Popen]:
+    """The processes of a run of two steps, as torchrun starts them. mortal: the rank that is killed in the second;
+    None: none, and noise depends on what it is added to."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    words = map(repr, (str(folder), SMALL.values(), changes, mortal))
+    command = [sys.executable, "-c", PROCESS, str(photos), *words]
+    environments = [{**os.environ, **meeting, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    return [subprocess.Popen(command, env=each, stderr=subprocess.PIPE, text=True) for each in environments]
 
 
 def test_two_processes_train_what_one_does_with_twice_the_batch(
@@ -161,15 +188,11 @@ def test_two_processes_train_what_one_does_with_twice_the_batch(
     """And so does one in two parts. Noise depends on what it is added to here, so that all have the same."""
     monkeypatch.setattr(objective, "noise_like", lambda x: (1000 * x.detach()).frac().abs() - 0.5)
     changes = FAST | {"batch": 4, "bfloat16": False}
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PROCESS, str(photos), str(tmp_path / "two"), repr(SMALL.values()), repr(changes)]
-    both = [subprocess.Popen(command, env={**os.environ, **meeting, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    both = start_two(photos, tmp_path / "two", changes, None)
     one = run(photos, tmp_path / "one", steps=2, changes=changes)
     parts = run(photos, tmp_path / "parts", steps=2, changes=changes, accumulate=2)
-    assert [process.wait(300) for process in both] == [0, 0]
+    told = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
     two = torch.load(tmp_path / "two" / "trunk.pt", weights_only=True)
     for other in (two, parts):
         assert other["mean_norm"] == pytest.approx(one["mean_norm"], rel=1e-4)
@@ -183,18 +206,36 @@ def test_two_processes_train_what_one_does_with_twice_the_batch(
         run(photos, tmp_path / "odd", changes=FAST | {"batch": 5}, accumulate=2)
 
 
+def test_two_processes_of_which_one_is_killed_go_on_exactly(photos: Path, tmp_path: Path) -> None:
+    """And the other one says what happened, in a line."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    killed = start_two(photos, parts, FAST, "1")
+    told = [process.communicate(timeout=300)[1] for process in killed]
+    assert [process.returncode for process in killed] == [1, -signal.SIGKILL], told
+    assert "another process of the run ended" in told[0]
+    assert "Traceback" not in told[0]
+    assert torch.load(parts / "trunk.pt", weights_only=True)["step"] == 1
+    for folder in (parts, whole):
+        both = start_two(photos, folder, FAST, "none")
+        told = [process.communicate(timeout=300)[1] for process in both]
+        assert [process.returncode for process in both] == [0, 0], told
+    assert_same(*(torch.load(folder / "trunk.pt", weights_only=True) for folder in (whole, parts)))
+
+
 def test_a_device_that_is_not_there_is_an_error(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(AecodecError, match="device 'cuda:77' is not available"):
         run(photos, tmp_path, steps=1, device="cuda:77")
 
 
-def test_a_signal_stops_between_two_steps(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_stops_between_two_steps(photos: Path, tmp_path: Path, name: str) -> None:
     def interrupt(line: str) -> None:
         if line.startswith("step"):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), getattr(signal, name))
 
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "a", steps=8, log=interrupt, report_every=4)
+    assert signals.received.name == name
     resumed = run(photos, tmp_path / "a", steps=8)
     assert_same(resumed, run(photos, tmp_path / "b", steps=8))
 

@@ -12,7 +12,7 @@ from aecodec.cli import output
 from aecodec.cli.options import THREADS
 from aecodec.errors import AecodecError
 
-SAVED = "the run is saved, the same command goes on"
+SAVED = "what was trained is saved, the same command goes on"
 
 
 DATA = click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))

@@ -10,11 +10,9 @@ import copy
 import json
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from aecodec import families
+from aecodec import families, signals
 from aecodec.errors import AecodecError, ModelError
 from aecodec.families.layouts import network_input
 from aecodec.families.trainable import Trainable
@@ -101,8 +99,8 @@ def train(
         accumulate: parts that the patches of a step are divided into, where memory is short.
         compiled: whether torch compiles the step; None: on a GPU, where no search is, whose shapes depend on the data.
     Returns the checkpoint that was written last. Raises AecodecError if there are no pictures, settings make no sense
-    or there is nothing to decay or tune from, KeyboardInterrupt after SIGINT or SIGTERM, when the checkpoint is
-    written.
+    there is nothing to decay or tune from, or another process of the run ended, KeyboardInterrupt after SIGINT,
+    SIGTERM or SIGHUP, when the checkpoint is written.
     """
     started = time.monotonic()
     run = Path(run)
@@ -258,7 +256,7 @@ def train(
         saved_at = reported_at = time.monotonic()
         reported_step = step
         bar = tqdm(total=schedule.last, initial=step, unit="step", disable=None if processes.first else True)
-        with _interruptible() as interrupted, bar:
+        with signals.deferred() as interrupted, bar:
             while schedule.last is None or step < schedule.last:
                 late = minutes is not None and time.monotonic() - started > 60 * minutes
                 if processes.any(late or interrupted.is_set()):
@@ -331,18 +329,3 @@ def _silent(line: str) -> None:
 def _clock(device: torch.device) -> float:
     """Seconds of computing: on the CPU not those in which the process was stopped or waited for its cores."""
     return time.process_time() / torch.get_num_threads() if device.type == "cpu" else time.monotonic()
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that a run stops between two steps and its checkpoint is whole."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

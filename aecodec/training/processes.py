@@ -44,7 +44,7 @@ def joined(device: str) -> Iterator[Processes]:
     """This process among those that torchrun started, if it did.
 
     device: as torch names it, or "auto": CUDA, MPS or the CPU. "cuda" is a GPU for each process. Raises AecodecError if
-    it is not available.
+    it is not available, or if another process ends before this one.
     """
     rank, count, local = (int(os.environ.get(name, default)) for name, default in _VARIABLES)
     if device == "auto":
@@ -64,6 +64,14 @@ def joined(device: str) -> Iterator[Processes]:
         with warnings.catch_warnings():  # of 1x1 kernels, which have two names for the same strides
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             yield Processes(chosen, rank, count)
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise AecodecError(
+            "another process of the run ended or cannot be reached: see what it said, or whether the system killed it; "
+            f"the same command goes on from the last checkpoint ({reason})"
+        ) from error
     finally:
         distributed.destroy_process_group()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,14 @@ def read(architecture: str, path: Path) -> tuple[dict[str, npt.NDArray[Any]], di
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of the many kinds that torch has
         raise ModelError(f"{path}: not a checkpoint that torch reads safely ({_first_line(error)})") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise ModelError(f"{path}: not a checkpoint of a model: expected a dictionary of tensors, or one as state_dict")
+    entries = state.items() if isinstance(state, dict) else [(None, None)]
+    if not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in entries):
+        raise ModelError(f"{path}: not a checkpoint of a model: expected tensors by name, alone or as state_dict")
     try:
         model = zoo.build(architecture, load_state_dict(state))
         model.update()  # the frequency tables, where there are none yet

@@ -98,6 +98,16 @@ class Analysis(nn.Module):
         return linear + self.latent_std[:, None, None] * nonlinear
 
 
+class _Halving(nn.Conv2d):
+    """A convolution of stride 2, whose output may be one column wide: in bfloat16 on the CPU torch 2.14 (oneDNN) then
+    gives what happened to be in memory, so that zeros, which padding has there anyway, make it two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] > 2:
+            return super().forward(x)
+        return super().forward(F.pad(x, (0, 4 - x.shape[-1])))[..., :1]
+
+
 class EntropyModel(nn.Module):
     """The floating-point part of the entropy model: latents to hyper latents, and means in two passes.
 
@@ -113,7 +123,7 @@ class EntropyModel(nn.Module):
             nn.GELU(),
             nn.Conv2d(c, c, 3, stride=2, padding=1),
             nn.GELU(),
-            nn.Conv2d(c, config.hyper_channels, 3, stride=2, padding=1),
+            _Halving(c, config.hyper_channels, 3, stride=2, padding=1),
         )
         self.first_mean = nn.Sequential(nn.Conv2d(n, c, 1), nn.GELU(), nn.Conv2d(c, m, 1))
         self.neighbours = nn.Conv2d(m, m, 3, padding=1, groups=m, bias=False)
