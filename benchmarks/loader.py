@@ -26,6 +26,7 @@ from PIL import Image
 from aecodec import archive, native
 from aecodec.benchmark.measure import machine
 from aecodec.codec import Codec
+from aecodec.models import DEFAULT
 
 JPEG_QUALITY = 90  # what a camera or a data set has
 QUALITY = 90  # of .aec
@@ -75,9 +76,9 @@ def by_torchvision(files: list[Path], crop: int | None) -> Iterator[torch.Tensor
 
 
 def by_aecodec(packed: Path, crop: int | None, torch_alone: bool) -> Iterator[torch.Tensor]:
-    loader = archive.ArchiveLoader(packed, 1, device="cpu", model="aec1-11", crop=crop)
+    loader = archive.ArchiveLoader(packed, 1, device="cpu", model=DEFAULT, crop=crop)
     if torch_alone:
-        loader.dataset._archive.__dict__["codec"] = Codec("cpu", "aec1-11")
+        loader.dataset._archive.__dict__["codec"] = Codec("cpu", DEFAULT)
     while True:
         yield from loader
 
@@ -111,7 +112,7 @@ def main() -> None:
     results: dict[str, Any] = {
         "machine": machine(),
         "versions": {"torch": torch.__version__, "torchvision": version, "Pillow": Image.__version__},
-        "qualities": {"aecodec aec1-11": QUALITY, "JPEG": JPEG_QUALITY},
+        "qualities": {f"aecodec {DEFAULT}": QUALITY, "JPEG": JPEG_QUALITY},
         "crop": CROP,
     }
     with tempfile.TemporaryDirectory() as name:
@@ -121,7 +122,7 @@ def main() -> None:
         for number, image in enumerate(images):
             image.save(folder / "png" / f"{number}.png", compress_level=1)
             image.save(folder / "jpeg" / f"{number}.jpg", quality=JPEG_QUALITY)
-        options = {"device": "cpu", "model": "aec1-11", "workers": 1, "min_psnr": None, "min_saving": 0.0}
+        options = {"device": "cpu", "model": DEFAULT, "workers": 1, "min_psnr": None, "min_saving": 0.0}
         archive.create(folder / "png", folder / "arc", QUALITY, effort=0, **options)
         sizes = {
             "aecodec": sum(item.record.stored for item in archive.Archive(folder / "arc").values()),
