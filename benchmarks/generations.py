@@ -27,7 +27,7 @@ from aecodec.benchmark import codecs, metrics
 from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.measure import Photo
 
-OURS = ("aecodec:aec1-visual-2", "aecodec:aec1-11")
+OURS = ("aecodec:aec1-visual-3", "aecodec:aec1-11")
 CODECS = (*OURS, "avif", "webp", "jpeg")
 QUALITIES = (50, 80)
 GENERATIONS, PICTURES = 10, 6

@@ -29,7 +29,7 @@ from aecodec.benchmark.codecs import Peer
 from aecodec.benchmark.measure import Measurement, Problem, cache_folder, find_photos, measure
 
 HERE = Path(__file__).resolve().parent
-OURS = "aecodec:aec1-visual-2,aecodec:aec1-11"
+OURS = "aecodec:aec1-visual-3,aecodec:aec1-11"
 KODAK = f"{OURS},jpeg,avif,avif-444,avif-444-psnr,jxl,mozjpeg,jpegli,webp"
 EVERY = f"{KODAK},aecodec:aec1-11@0,aecodec:aec1-11@8,heic,avif-slow"
 DRAWN = f"{OURS},jpeg,webp,jxl,avif,avif-444-psnr"

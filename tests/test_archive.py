@@ -34,7 +34,7 @@ from aecodec.errors import AecodecError, FormatError
 
 FLOORLESS = ("--min-psnr", "0", "--min-saving", "0")  # the small model is not good enough
 ROOT = Path(__file__).parent.parent
-QUALITY = 98  # of archives, if nothing else is asked for
+QUALITY = 85  # of archives, if nothing else is asked for
 SHARD = 40_000  # bytes of sources: the collection becomes several shards
 
 
@@ -617,7 +617,7 @@ def test_command_line(collection: Path, tmp_path: Path, small_weights: Path) -> 
     report = json.loads(run("create", collection, arc, *model, "--json").stdout)
     assert report["counts"]["picture"] == len(PICTURES) - 1  # one is a duplicate
     told = run("create", collection, arc, *model, "-q", 60, code=1).stderr
-    assert told == f"aecodec: {arc}: was made with quality 98, not quality 60; append takes other settings\n"
+    assert told == f"aecodec: {arc}: was made with quality 85, not quality 60; append takes other settings\n"
     assert "did you mean list" in run("lst", arc, code=2).stderr
     listed = json.loads(run("list", arc, "旅行/*", "--json").stdout)
     assert [(record["name"], record["width"], record["height"]) for record in listed] == [("旅行/東京.png", 144, 96)]

@@ -257,7 +257,7 @@ def test_a_metric_whose_package_does_not_work_is_told(
 
 
 def test_compare_tells_what_it_does_not_compare(run: Run, folder: Path, photo: np.ndarray) -> None:
-    Image.fromarray(np.dstack([photo, photo[..., 0]])).save(folder / "alpha.png")
+    Image.fromarray(np.dstack([photo, np.maximum(photo[..., 0], 1)])).save(folder / "alpha.png")
     deep = photo[..., 0].astype(np.uint16) << 8
     Image.fromarray(deep).save(folder / "deep.png")
     facts = json.loads(run("compare", "--json", folder / "a.png", folder / "alpha.png").stdout)

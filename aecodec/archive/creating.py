@@ -53,10 +53,11 @@ def create(
 
     source: a folder, local or a URL of fsspec; it is only read. destination: a folder, which gets a shard for every
     `shard_size` bytes of source files, or a name that ends in .zip, for a single shard.
-    quality: 1..100, 98 if nothing else is asked for, which hardly anyone can tell from the original. options: of every
-    picture, see `EncodeOptions`; of min_psnr the default is 30 dB: the quality of a picture that would fall below, or
-    below an SSIMULACRA2 of 50, is raised, and if that is not enough it is kept; None: no floor. min_saving: a picture
-    that would not become smaller by this part is kept. Pictures that an .aec file cannot hold whole are kept, too.
+    quality: 1..100, 85 if nothing else is asked for (with tune psnr 98), which hardly anyone can tell from the
+    original. options: of every picture, see `EncodeOptions`; of min_psnr the default is 30 dB: the quality of a picture
+    that would fall below, or below an SSIMULACRA2 of 50, is raised, and if that is not enough it is kept; None: no
+    floor. min_saving: a picture that would not become smaller by this part is kept. Pictures that an .aec file cannot
+    hold whole are kept, too.
     jpeg: what becomes of JPEG files: "lossy", as of other pictures; "lossless", JPEG XL from which the same bytes come
     back; "keep".
     others: what becomes of files that are not pictures, or damaged: "keep" them as they are, "skip" or "fail".

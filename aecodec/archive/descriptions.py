@@ -25,7 +25,7 @@ from aecodec.archive.flow import PRESENT, Progress, Report, reason_of
 from aecodec.archive.jpegs import restore
 from aecodec.archive.manifest import JPEG, ORIGINAL, PICTURE, Record
 from aecodec.archive.reader import Archive, Item
-from aecodec.archive.settings import DEFAULT_QUALITY
+from aecodec.archive.settings import DEFAULT_QUALITIES
 from aecodec.archive.shards import read_at
 from aecodec.archive.storage import Folder
 from aecodec.codec import Codec
@@ -225,7 +225,7 @@ class _Coder:
 
     def __init__(self, opened: Archive, device: str, model: str | Path | None):
         told = opened.settings[0]
-        self.quality = told.get("quality") or DEFAULT_QUALITY
+        self.quality = told.get("quality") or DEFAULT_QUALITIES["visual"]
         self._model_id, self._device, self._model = str(told.get("model")), device, model
 
     @cached_property

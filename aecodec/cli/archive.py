@@ -28,7 +28,11 @@ def archive() -> None:
 
 FIDELITY = together(
     click.option(
-        "-q", "--quality", type=click.FloatRange(1, 100), metavar="1..100", help="1 to 100; 98 if nothing is asked for."
+        "-q",
+        "--quality",
+        type=click.FloatRange(1, 100),
+        metavar="1..100",
+        help="1 to 100; 85 if nothing is asked for, with --tune psnr 98.",
     ),
     encode_options(*(field.name for field in fields(EncodeOptions) if field.name not in ("quality", "min_psnr"))),
     click.option(

@@ -1,7 +1,8 @@
 """Makes the golden files of a released model, once: python tests/conformance/make.py MODEL
 
-For each picture: NAME.aec, NAME.png with the decoded pixels, and in expected.json the SHA-256 of its integers and
-bytes. What is there is never replaced: a released model's files must decode forever.
+For each picture: NAME.aec, NAME.png with the pixels that torch decodes, and in expected.json the SHA-256 of its
+integers and bytes; in tests/native/pixels.json that of the pixels that libaec decodes. What is there is never replaced:
+a released model's files must decode forever.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from reference_decoder import ReferenceModel  # noqa: E402
 
 from aecodec.codec import Codec  # noqa: E402
 from aecodec.models import weights_folder  # noqa: E402
+from aecodec.native import Decoder  # noqa: E402
+
+PIXELS = HERE.parent / "native" / "pixels.json"
 
 
 def digest_of_integers(tiles: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
@@ -62,7 +66,7 @@ def main(name: str) -> None:
     folder.mkdir()  # fails if the model has its golden files already
     codec = Codec("cpu", name, precision="float32")  # by docs/format/aec1.md; bfloat16 has to come near to it
     reference = ReferenceModel(weights_folder() / f"{name}.safetensors")
-    expected = {}
+    expected, pixels = {}, {}
     for title, (picture, quality) in pictures().items():
         data = codec.compress(picture, quality, tile=64 if title.startswith("tiled") else 0)
         (folder / f"{title}.aec").write_bytes(data)
@@ -71,7 +75,10 @@ def main(name: str) -> None:
             "file_sha256": hashlib.sha256(data).hexdigest(),
             "integers_sha256": digest_of_integers(reference.decode(data)),
         }
+        by_libaec = np.asarray(Decoder().decompress(data, as_array=True))
+        pixels[title] = hashlib.sha256(by_libaec.tobytes()).hexdigest()
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    PIXELS.write_text(json.dumps({**json.loads(PIXELS.read_text()), name: pixels}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
