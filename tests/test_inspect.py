@@ -218,6 +218,13 @@ def test_metadata_are_found_byte_for_byte() -> None:
     assert inspect(strange.jpeg(dpi=(300, 300))).part("resolution") == struct.pack(">BHH", 1, 300, 300)
 
 
+def test_comments_that_become_one_are_told() -> None:
+    comments = [b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text for text in (b"one", b"another")]
+    contents = inspect(strange.with_segments(strange.jpeg(), *comments))
+    assert contents.part("comment") == b"one\nanother"
+    assert "where one comment ends and another begins" in contents.losses
+
+
 @pytest.mark.parametrize(
     ("chunks", "told"),
     [

@@ -78,6 +78,9 @@ def inspect_jpeg(reader: Reader) -> Contents:
         if (found.frame in OF_COSINES)
         else ""
     )
+    unheld: tuple[str, ...] = (f"what is damaged ({damage})",) if damage else ()
+    if len(found.comments) > 1:  # they are kept as one
+        unheld += ("where one comment ends and another begins",)
     samples = {1: "grey", 3: "RGB", 4: "CMYK"}.get(found.components, f"{found.components} components")
     return Contents(
         "JPEG",
@@ -89,7 +92,7 @@ def inspect_jpeg(reader: Reader) -> Contents:
         metadata=tuple(metadata),
         unknown=tuple(found.unknown),
         oddities=tuple(oddities),
-        unheld=(f"what is damaged ({damage})",) if damage else (),
+        unheld=unheld,
     )
 
 
