@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import platform
 import signal
+import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is there
@@ -15,6 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aecodec.codec import Codec
 from aecodec.families.aec1.config import ModelConfig
@@ -28,7 +34,7 @@ from aecodec.families.hyperprior.klt import start_from_klt
 from aecodec.families.hyperprior.rounding import Encoder
 from aecodec.families.hyperprior.weights import metadata_of
 from aecodec.models import write_weights
-from aecodec.native import build
+from aecodec.native import build, library
 from aecodec.training.export import save
 
 SMALL = ModelConfig(
@@ -70,6 +76,11 @@ def make_small_network() -> Aec1:
     torch.nn.init.normal_(network.synthesis.filter.last.weight, std=0.02)  # from nothing to a little
     torch.nn.init.uniform_(network.scale_model.z_weights, -0.5, 0.8)
     return network.eval().requires_grad_(False)
+
+
+FLAGS = ("-std=c11", "-O1", "-w", "-ffp-contract=off")
+# What processors of each kind can do beside their own.
+OLDER = {"avx512vnni": ["plain", "avx2", "avx512"], "avx512": ["plain", "avx2"], "avxvnni": ["plain", "avx2"]}
 
 
 @pytest.fixture(scope="session")
@@ -149,3 +160,38 @@ def make_small_aec2_weights(path: Path) -> Path:
 @pytest.fixture(scope="session")
 def small_aec2_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_aec2_weights(tmp_path_factory.mktemp("aec2") / "small.safetensors")
+
+
+@pytest.fixture(scope="session")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path, bytes], np.ndarray]:
+    """Decodes a file by the kernels of a name: from it, weights and the file's bytes to pixels of 8 bits."""
+    if platform.system() != "Linux" or not build.compilers():
+        pytest.skip("there is no C compiler")
+    compiler, folder = build.compilers()[0], tmp_path_factory.mktemp("older")
+    own = library.instructions() if library.available() else ""
+
+    @cache
+    def objects() -> list[Path]:
+        (folder / "objects").mkdir()
+        sources = [path for path in (build.SOURCES / "src").glob("*.c") if path.stem != "dispatch"]
+        command = [*compiler, *FLAGS, "-c", *sources, build.SOURCES / "tools" / "aecd.c"]
+        subprocess.run(command, check=True, cwd=folder / "objects")
+        return sorted((folder / "objects").iterdir())
+
+    @cache
+    def program(kernels: str) -> Path:
+        chosen = f"-DAEC_KERNELS=aec__kernels_{kernels}", build.SOURCES / "src" / "dispatch.c"
+        command = [*compiler, *FLAGS, *chosen, *objects(), "-o", folder / kernels, "-lm", "-pthread"]
+        subprocess.run(command, check=True)
+        return folder / kernels
+
+    def decode(kernels: str, weights: Path, data: bytes) -> np.ndarray:
+        if kernels not in OLDER.get(own, ["plain"]):
+            pytest.skip(f"this machine ({own or 'no libaec'}) cannot say")
+        (folder / "in.aec").write_bytes(data)
+        command = [program(kernels), "--model", weights, folder / "in.aec", folder / "out.png"]
+        subprocess.run(command, check=True)
+        with Image.open(io.BytesIO((folder / "out.png").read_bytes())) as image:
+            return np.asarray(image)
+
+    return decode

@@ -218,7 +218,9 @@ def test_json_lines_tell_what_was_done(run: Run, folder: Path) -> None:
 
 def test_compare_measures_two_pictures(run: Run, folder: Path, photo: np.ndarray) -> None:
     run("compress", folder / "a.png", "-q", "90")
-    facts = json.loads(run("compare", "--json", folder / "a.png", folder / "a.aec").stdout)
+    result = run("compare", "--json", folder / "a.png", folder / "a.aec")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
     run("decompress", folder / "a.aec", "-o", folder / "back.png")
     decoded = np.asarray(Image.open(folder / "back.png"))
     assert facts["psnr_rgb"] == pytest.approx(metrics.psnr(photo, decoded), abs=1e-3)
