@@ -14,8 +14,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is there
 if "PYTEST_XDIST_WORKER" in os.environ:  # there are as many of them as processors
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell's background jobs ignore it, and so would the commands that tests start and interrupt.
+# A shell's background jobs and nohup ignore them, and so would the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import numpy as np
 import pytest
